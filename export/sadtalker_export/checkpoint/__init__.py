@@ -1,0 +1,1 @@
+"""The official checkpoint files: their layout, and how their keys map onto our networks."""

@@ -1,0 +1,72 @@
+"""Which tensors, of which shapes, a checkpoint file of a preset must hold."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from ..networks.appearance_encoder import AppearanceEncoder
+from ..networks.audio2exp import Audio2Exp
+from ..networks.audio2pose import CHUNK_FRAMES, LATENT, POSE, POSE_STYLES, Audio2Pose
+from ..networks.face_reconstruction import FaceReconstruction
+from ..networks.face_renderer import FaceRenderer
+from ..networks.keypoint_detector import KeypointDetector
+from ..networks.motion import Motion, MotionSize
+from ..presets import Preset
+from .layout import CheckpointFile, Shape
+
+FULL_COEFFICIENTS = 73
+
+
+def build_networks(preset: Preset, names: set[str] | None = None) -> dict[str, nn.Module]:
+    """The networks of a preset (or those named), on the meta device: shapes without memory."""
+    motion = preset.motion
+    full = MotionSize(FULL_COEFFICIENTS, motion.width, motion.layers, motion.bins, motion.keypoints)
+    makers = {
+        "audio2exp": lambda: Audio2Exp(preset.audio2exp),
+        "audio2pose": lambda: Audio2Pose(preset.audio2pose),
+        "face_reconstruction": lambda: FaceReconstruction(preset.face_reconstruction),
+        "keypoint_detector": lambda: KeypointDetector(preset.keypoint_detector),
+        "appearance_encoder": lambda: AppearanceEncoder(preset.face_renderer.appearance),
+        "face_renderer": lambda: FaceRenderer(preset.face_renderer),
+        "motion": lambda: Motion(motion),
+        "motion_full": lambda: Motion(full),
+    }
+    with torch.device("meta"):
+        return {name: make().eval() for name, make in makers.items() if names is None or name in names}
+
+
+def expected_shapes(file: CheckpointFile, preset: Preset) -> dict[str, Shape]:
+    """Official key -> shape of everything the file must hold, what only training used included."""
+    shapes: dict[str, Shape] = {}
+    for name, network in build_networks(preset, file.networks()).items():
+        shapes |= {file.official(name, key): tuple(value.shape) for key, value in network.state_dict().items()}
+    if file.unused:
+        shapes |= _training_only(preset, shapes)
+    return shapes
+
+
+def _training_only(preset: Preset, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The encoder half of the pose VAE and its discriminator, which no inference uses."""
+    size = preset.audio2pose
+    encoder, decoder = "audio2pose.netG.encoder.", "audio2pose.netG.decoder."
+    motion = CHUNK_FRAMES * POSE
+    found = {k.replace(decoder, encoder): s for k, s in shapes.items() if k.startswith(decoder + "resunet.")}
+    for name, linear in {
+        "MLP.L0": (size.hidden, POSE + 2 * motion + LATENT),
+        "linear_means": (LATENT, size.hidden),
+        "linear_logvar": (LATENT, size.hidden),
+        "linear_audio": (POSE, size.encoder.widths[-1]),
+    }.items():
+        found |= {f"{encoder}{name}.weight": linear, f"{encoder}{name}.bias": linear[:1]}
+    found[encoder + "classbias"] = (POSE_STYLES, LATENT)
+    channels = POSE
+    discriminator = "audio2pose.netD_motion.seq."
+    for i, (factor, taps) in enumerate(((8, 4), (16, 4), (32, 3))):
+        width = factor * size.unet_widths[0]
+        found[f"{discriminator}{i}.conv.weight"] = (width, channels, taps)
+        norm = ("weight", "bias", "running_mean", "running_var")
+        found |= {f"{discriminator}{i}.norm.{part}": (width,) for part in norm}
+        found[f"{discriminator}{i}.norm.num_batches_tracked"] = ()
+        channels = width
+    return found | {f"{discriminator}3.weight": (1, channels, 3), f"{discriminator}3.bias": (1,)}

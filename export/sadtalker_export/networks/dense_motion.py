@@ -1,0 +1,114 @@
+"""From keypoints to a dense 3-D flow and an occlusion map (Siarohin et al. 2019; in 3-D, Wang et al. 2021)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .convolution import ConvNorm, inclusive_axis, inclusive_grid
+
+HEATMAP_VARIANCE = 0.01
+MASK_FLOOR = 1e-3  # weaker candidate motions are dropped after the softmax
+
+
+@dataclass(frozen=True)
+class DenseMotionSize:
+    keypoints: int = 15
+    channels: int = 32  # of the appearance volume
+    depth: int = 16
+    compressed: int = 4
+    width: int = 32
+    max_width: int = 1024
+    blocks: int = 5
+    mask_kernel: int = 7
+
+
+class Hourglass3d(nn.Module):
+    """Encoder and decoder with skips; height and width are halved and doubled, depth stays."""
+
+    def __init__(self, channels_in: int, width: int, max_width: int, blocks: int) -> None:
+        super().__init__()
+        widths = [min(max_width, width * 2**i) for i in range(blocks + 1)]
+        self.down = nn.ModuleList(
+            ConvNorm(channels_in if i == 0 else widths[i], widths[i + 1], dims=3, change="down") for i in range(blocks)
+        )
+        self.up = nn.ModuleList(
+            ConvNorm(widths[i + 1] * (1 if i == blocks - 1 else 2), widths[i], dims=3, change="up")
+            for i in reversed(range(blocks))
+        )
+        self.channels_out = widths[0] + channels_in
+        self.merge = ConvNorm(self.channels_out, self.channels_out, dims=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(x)
+        for up in self.up:
+            x = torch.cat([up(x), skips.pop()], 1)
+        merged: Tensor = self.merge(x)
+        return merged
+
+
+class DenseMotion(nn.Module):
+    """Volume [B, C, D, H, W] and two sets of keypoints [B, K, 3] -> flow [B, D, H, W, 3], occlusion [B, 1, H, W].
+
+    The candidates are the identity (the background) and one translation per keypoint, source - driving.
+    """
+
+    def __init__(self, size: DenseMotionSize) -> None:
+        super().__init__()
+        self.keypoints = size.keypoints
+        candidates = size.keypoints + 1
+        self.compress = nn.Conv3d(size.channels, size.compressed, 1)
+        self.norm = nn.BatchNorm3d(size.compressed)
+        self.hourglass = Hourglass3d(candidates * (size.compressed + 1), size.width, size.max_width, size.blocks)
+        features = self.hourglass.channels_out
+        self.mask = nn.Conv3d(features, candidates, size.mask_kernel, padding=size.mask_kernel // 2)
+        self.occlusion = nn.Conv2d(features * size.depth, 1, 7, padding=3)
+
+    def forward(self, volume: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.motion_features(volume)
+        shifts = source_keypoints - driving_keypoints
+        shifts = torch.cat([torch.zeros_like(shifts[:, :1]), shifts], 1)
+        moved = self.moved_features(features, shifts)
+        shape = features.shape[2:]
+        heat = gaussian_maps(driving_keypoints, shape) - gaussian_maps(source_keypoints, shape)
+        heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], 1)
+        return self.flow_and_occlusion(torch.cat([heat.unsqueeze(2), moved], 2).flatten(1, 2), shifts)
+
+    def motion_features(self, volume: Tensor) -> Tensor:
+        """What of the portrait the motion estimate looks at: [B, compressed, D, H, W]."""
+        return F.relu(self.norm(self.compress(volume)))
+
+    def moved_features(self, features: Tensor, shifts: Tensor) -> Tensor:
+        """Features under every candidate motion: shifts [B, K+1, 3] -> [B, K+1, compressed, D, H, W]."""
+        b, c, d, h, w = features.shape
+        candidates = shifts.shape[1]
+        grids = inclusive_grid((d, h, w), features) + shifts.reshape(b * candidates, 1, 1, 1, 3)
+        repeated = features.unsqueeze(1).expand(-1, candidates, -1, -1, -1, -1).flatten(0, 1)
+        moved = F.grid_sample(repeated, grids, align_corners=False)
+        return moved.reshape(b, candidates, c, d, h, w)
+
+    def flow_and_occlusion(self, x: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        """The hourglass's decision among the candidates."""
+        x = self.hourglass(x)
+        _, _, d, h, w = x.shape
+        mask = F.softmax(self.mask(x), 1)
+        mask = torch.where(mask < MASK_FLOOR, torch.zeros_like(mask), mask)
+        # sum over candidates of mask * (grid + shift)
+        flow = mask.sum(1).unsqueeze(-1) * inclusive_grid((d, h, w), x)
+        flow = flow + torch.einsum("bkdhw,bkc->bdhwc", mask, shifts)
+        occlusion = torch.sigmoid(self.occlusion(x.flatten(1, 2)))
+        return flow, occlusion
+
+
+def gaussian_maps(keypoints: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A Gaussian around every keypoint: [B, K, 3] -> [B, K, D, H, W]; it is the product of its three axes."""
+    d, h, w = shape
+    x, y, z = (
+        torch.exp((inclusive_axis(n, keypoints) - keypoints[:, :, i : i + 1]) ** 2 * (-0.5 / HEATMAP_VARIANCE))
+        for i, n in ((0, w), (1, h), (2, d))
+    )
+    return z[:, :, :, None, None] * y[:, :, None, :, None] * x[:, :, None, None, :]

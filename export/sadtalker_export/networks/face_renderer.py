@@ -1,0 +1,37 @@
+"""The frame renderer: warp the portrait's appearance volume by the dense motion and decode it (Wang et al. 2021)."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .appearance_encoder import AppearanceEncoderSize
+from .convolution import ConvNorm
+from .dense_motion import DenseMotion, DenseMotionSize
+from .spade_decoder import SpadeDecoder, SpadeDecoderSize
+
+
+@dataclass(frozen=True)
+class FaceRendererSize:
+    appearance: AppearanceEncoderSize = AppearanceEncoderSize()
+    motion: DenseMotionSize = DenseMotionSize()
+    decoder: SpadeDecoderSize = SpadeDecoderSize()
+
+
+class FaceRenderer(nn.Module):
+    """Volume [B, C, D, H, W], source and driving keypoints [B, K, 3] -> frames [B, 3, 4H, 4W], RGB in (0, 1)."""
+
+    def __init__(self, size: FaceRendererSize) -> None:
+        super().__init__()
+        features = size.decoder.features
+        self.dense_motion = DenseMotion(size.motion)
+        self.flatten = ConvNorm(size.appearance.channels * size.appearance.depth, features, slope=0.01)
+        self.project = nn.Conv2d(features, features, 1)
+        self.decoder = SpadeDecoder(size.decoder)
+
+    def forward(self, volume: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
+        flow, occlusion = self.dense_motion(volume, source_keypoints, driving_keypoints)
+        warped = F.grid_sample(volume, flow, align_corners=False)
+        features = self.project(self.flatten(warped.flatten(1, 2))) * occlusion
+        frames: Tensor = self.decoder(features)
+        return frames

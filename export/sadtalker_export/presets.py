@@ -1,0 +1,50 @@
+"""Sizes of a whole set of networks, by name."""
+
+from dataclasses import dataclass, field
+
+from .networks.appearance_encoder import AppearanceEncoderSize
+from .networks.audio2exp import Audio2ExpSize
+from .networks.audio2pose import Audio2PoseSize
+from .networks.audio_encoder import AudioEncoderSize
+from .networks.dense_motion import DenseMotionSize
+from .networks.face_reconstruction import FaceReconstructionSize
+from .networks.face_renderer import FaceRendererSize
+from .networks.keypoint_detector import KeypointDetectorSize
+from .networks.motion import MotionSize
+from .networks.spade_decoder import SpadeDecoderSize
+
+
+@dataclass(frozen=True)
+class Preset:
+    """`official` fits the published checkpoints; every preset has the same tensors at its interfaces."""
+
+    name: str
+    audio2exp: Audio2ExpSize = field(default_factory=Audio2ExpSize)
+    audio2pose: Audio2PoseSize = field(default_factory=Audio2PoseSize)
+    face_reconstruction: FaceReconstructionSize = field(default_factory=FaceReconstructionSize)
+    keypoint_detector: KeypointDetectorSize = field(default_factory=KeypointDetectorSize)
+    face_renderer: FaceRendererSize = field(default_factory=FaceRendererSize)
+    motion: MotionSize = field(default_factory=MotionSize)
+
+
+_TINY_AUDIO = AudioEncoderSize(widths=(4, 8, 16, 32, 64))
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("official"),
+        Preset(
+            "tiny",  # same topology, small widths: seconds on a CPU, for tests and the demonstration
+            audio2exp=Audio2ExpSize(_TINY_AUDIO),
+            audio2pose=Audio2PoseSize(_TINY_AUDIO, hidden=32, unet_widths=(4, 8, 16, 32)),
+            face_reconstruction=FaceReconstructionSize(width=8, blocks=(1, 1, 1, 1)),
+            keypoint_detector=KeypointDetectorSize(width=4, max_width=32),
+            face_renderer=FaceRendererSize(
+                AppearanceEncoderSize(width=8, residual_blocks=1),
+                DenseMotionSize(compressed=1, width=4, max_width=32, mask_kernel=3),
+                SpadeDecoderSize(features=32, middle=32, middle_blocks=1, up=(16, 8), hidden=(16, 8, 8)),
+            ),
+            motion=MotionSize(width=64),
+        ),
+    )
+}
