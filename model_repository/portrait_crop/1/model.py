@@ -1,0 +1,40 @@
+"""Triton's side of the portrait crop: tensors in, tensors out."""
+
+from dataclasses import fields
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from .errors import InputError
+from .face import FaceDetector
+from .portrait import Portrait, prepare
+
+
+class TritonPythonModel:
+    """Every request of an execution succeeds or fails on its own."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        self._detector = FaceDetector()
+
+    def execute(self, requests: list) -> list:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        pictures = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
+        try:
+            portraits = [prepare(bytes(picture), self._detector) for picture in pictures.ravel()]
+        except InputError as error:
+            return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+        except Exception as error:  # one request's trouble must not become that of its batch
+            pb_utils.Logger.log_error(f"portrait_crop: {error!r}")
+            return _failure(f"portrait_crop failed: {error!r}", pb_utils.TritonError.INTERNAL)
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor(field.name, np.stack([getattr(portrait, field.name) for portrait in portraits]))
+                for field in fields(Portrait)
+            ]
+        )
+
+
+def _failure(message: str, code: int):
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
