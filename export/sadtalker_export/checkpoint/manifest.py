@@ -1,6 +1,6 @@
 """Which tensors, of which shapes, a checkpoint file of a preset must hold."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ def build_networks(preset: Preset, names: set[str] | None = None) -> dict[str, n
     """The networks of a preset (or those named), on the meta device: shapes without memory."""
     motion = preset.motion
     full = MotionSize(FULL_COEFFICIENTS, motion.width, motion.layers, motion.bins, motion.keypoints)
-    makers = {
+    makers: dict[str, Callable[[], nn.Module]] = {
         "audio2exp": lambda: Audio2Exp(preset.audio2exp),
         "audio2pose": lambda: Audio2Pose(preset.audio2pose),
         "face_reconstruction": lambda: FaceReconstruction(preset.face_reconstruction),

@@ -29,7 +29,8 @@ class ResidualBlock3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(F.relu(self.norm1(x)))
-        return x + self.conv2(F.relu(self.norm2(y)))
+        out: Tensor = x + self.conv2(F.relu(self.norm2(y)))
+        return out
 
 
 class AppearanceEncoder(nn.Module):
@@ -46,7 +47,7 @@ class AppearanceEncoder(nn.Module):
         self.residual = nn.ModuleList(ResidualBlock3d(size.channels) for _ in range(size.residual_blocks))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.stem(image)
+        x: Tensor = self.stem(image)
         for down in self.down:
             x = down(x)
         x = self.lift(x)

@@ -25,6 +25,8 @@ class KeypointDetectorSize:
 class KeypointDetector(nn.Module):
     """Portrait [B, 3, H, W], RGB in [0, 1] -> keypoints [B, K, 3], (x, y, z) in [-1, 1]."""
 
+    blur: Tensor
+
     def __init__(self, size: KeypointDetectorSize) -> None:
         super().__init__()
         widths = [min(size.max_width, size.width * 2**i) for i in range(size.blocks + 1)]

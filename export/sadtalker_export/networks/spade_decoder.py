@@ -24,6 +24,9 @@ class SpadeDecoderSize:
 class SpectralConv2d(nn.Module):
     """A convolution whose weight is divided by its largest singular value, from the stored u and v (Miyato 2018)."""
 
+    weight_u: Tensor
+    weight_v: Tensor
+
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, bias: bool = True) -> None:
         super().__init__()
         self.weight_orig = nn.Parameter(torch.zeros(channels_out, channels_in, kernel, kernel))
@@ -51,7 +54,8 @@ class Spade(nn.Module):
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         factor = x.shape[2] // features.shape[2]
         shared = F.relu(self.shared(repeat_pixels(features, factor)))
-        return normalise(x) * (1 + self.gamma(shared)) + self.beta(shared)
+        out: Tensor = normalise(x) * (1 + self.gamma(shared)) + self.beta(shared)
+        return out
 
 
 class SpadeBlock(nn.Module):
