@@ -1,0 +1,88 @@
+"""One clip of speech: what the two speech networks are given for its frames, and what their answers make."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .blinks import blink_curve
+from .errors import InputError
+from .mel import SAMPLES_PER_FRAME, frame_count, mel_windows
+from .pose import STYLES, PoseChunk, pose_latent, smooth, smoothing_range
+
+EXPRESSION_SIZE, POSE_SIZE = 64, 6
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording and how it is to be spoken.
+
+    Raises:
+        InputError: a value is out of range, not finite, or the recording is shorter than one video frame.
+    """
+
+    waveform: np.ndarray
+    """float32 [samples], 16 kHz, in [-1, 1]."""
+    source_coefficients: np.ndarray
+    """float32 [70] of the portrait: 64 expression, 3 angles, 3 translation."""
+    pose_style: int
+    seed: int
+    blink: bool
+
+    def __post_init__(self) -> None:
+        if len(self.waveform) < SAMPLES_PER_FRAME:
+            raise InputError(f"waveform: expected at least {SAMPLES_PER_FRAME} samples, got {len(self.waveform)}")
+        if not np.isfinite(self.waveform).all():
+            raise InputError("waveform: expected finite samples, got NaN or infinity")
+        if not np.isfinite(self.source_coefficients).all():
+            raise InputError("source_coefficients: expected finite values, got NaN or infinity")
+        if not 0 <= self.pose_style < STYLES:
+            raise InputError(f"pose_style: expected 0 to {STYLES - 1}, got {self.pose_style}")
+        if self.seed < 0:
+            raise InputError(f"seed: expected a number from 0 on, got {self.seed}")
+
+    @property
+    def frames(self) -> int:
+        return frame_count(len(self.waveform))
+
+    def check_range(self, start: int, stop: int) -> None:
+        """Raises InputError unless frames [start, stop) are some of this clip's."""
+        if not 0 <= start < stop <= self.frames:
+            raise InputError(f"frames: expected a range within 0 to {self.frames}, got {start} to {stop}")
+
+    def expression_inputs(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Inputs of `audio2exp` for frames [start, stop), by tensor name."""
+        frames = stop - start
+        blink = blink_curve(self.frames, self.seed)[start:stop] if self.blink else np.zeros(frames, np.float32)
+        return {
+            "mel": mel_windows(self.waveform, start, stop),
+            "reference_expression": np.tile(self.source_coefficients[:EXPRESSION_SIZE], (frames, 1)),
+            "blink": blink[:, None],
+        }
+
+    def pose_inputs(self, chunks: list[PoseChunk]) -> dict[str, np.ndarray]:
+        """Inputs of `audio2pose` for some chunks, by tensor name."""
+        first = min(chunk.heard[0] for chunk in chunks)
+        mels = mel_windows(self.waveform, first, chunks[-1].stop)
+        return {
+            "mel": np.stack([mels[chunk.heard - first] for chunk in chunks]),
+            "latent": np.stack([pose_latent(self.seed, chunk.index) for chunk in chunks]),
+            "pose_style": np.full((len(chunks), 1), self.pose_style, np.int64),
+            "reference_pose": np.tile(self.source_coefficients[-POSE_SIZE:], (len(chunks), 1)),
+        }
+
+    def pose(self, start: int, stop: int, chunks: list[PoseChunk], motion: np.ndarray) -> np.ndarray:
+        """Smoothed pose of frames [start, stop).
+
+        Args:
+            chunks: those that give the frames of `smoothing_range(start, stop, ...)`.
+            motion: float32 [chunks, 32, 6], the network's answers.
+
+        Returns:
+            float32 [stop - start, 6].
+        """
+        low, high = smoothing_range(start, stop, self.frames)
+        known = max([high, *(chunk.stop for chunk in chunks)])
+        pose = np.tile(self.source_coefficients[-POSE_SIZE:], (known, 1))
+        for chunk, rows in zip(chunks, motion, strict=True):
+            pose[chunk.start : chunk.stop] += rows[chunk.start - chunk.stop :]
+        return smooth(pose[low:high])[start - low : stop - low]

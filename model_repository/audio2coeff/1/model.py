@@ -1,0 +1,63 @@
+"""Triton's side of audio2coeff: tensors in, calls to the two speech networks, tensors out."""
+
+import asyncio
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from .bls import CallError, call
+from .clip import POSE_SIZE, Clip
+from .errors import InputError
+from .pose import CHUNK, pose_chunks, smoothing_range
+
+STEP = 128  # frames that are worked out at once: what audio2exp takes in one batch
+
+
+class TritonPythonModel:
+    """Every request of an execution succeeds or fails on its own."""
+
+    async def execute(self, requests: list) -> list:
+        return list(await asyncio.gather(*(_answer(request) for request in requests)))
+
+
+async def _answer(request):
+    try:
+        clip = Clip(
+            waveform=_input(request, "waveform"),
+            source_coefficients=_input(request, "source_coefficients"),
+            pose_style=int(_input(request, "pose_style")[0]),
+            seed=int(_input(request, "seed")[0]),
+            blink=bool(_input(request, "blink")[0]),
+        )
+        frames = _input(request, "frames")
+        start, stop = (0, clip.frames) if frames is None else map(int, frames)
+        clip.check_range(start, stop)
+        steps = [await _coefficients(clip, at, min(at + STEP, stop)) for at in range(start, stop, STEP)]
+    except InputError as error:
+        return _failure(pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+    except CallError as failed:
+        return _failure(failed.error)
+    return pb_utils.InferenceResponse([pb_utils.Tensor("coefficients", np.concatenate(steps))])
+
+
+async def _coefficients(clip: Clip, start: int, stop: int) -> np.ndarray:
+    """Coefficients of frames [start, stop): float32 [stop - start, 70]."""
+    chunks = pose_chunks(*smoothing_range(start, stop, clip.frames), clip.frames)
+    expression, motion = await asyncio.gather(
+        call("audio2exp", clip.expression_inputs(start, stop), "expression"),
+        call("audio2pose", clip.pose_inputs(chunks), "pose_motion") if chunks else _no_motion(),
+    )
+    return np.concatenate([expression, clip.pose(start, stop, chunks, motion)], axis=1)
+
+
+async def _no_motion() -> np.ndarray:
+    return np.empty((0, CHUNK, POSE_SIZE), np.float32)  # a clip of one frame
+
+
+def _input(request, name: str) -> np.ndarray | None:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy()
+
+
+def _failure(error):
+    return pb_utils.InferenceResponse(error=error)
