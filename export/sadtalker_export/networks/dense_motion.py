@@ -76,7 +76,8 @@ class DenseMotion(nn.Module):
         shape = features.shape[2:]
         heat = gaussian_maps(driving_keypoints, shape) - gaussian_maps(source_keypoints, shape)
         heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], 1)
-        return self.flow_and_occlusion(torch.cat([heat.unsqueeze(2), moved], 2).flatten(1, 2), shifts)
+        candidates = torch.cat([heat.unsqueeze(2), moved], 2).flatten(1, 2)
+        return self.flow_and_occlusion(self.hourglass(candidates), shifts)
 
     def motion_features(self, volume: Tensor) -> Tensor:
         """What of the portrait the motion estimate looks at: [B, compressed, D, H, W]."""
@@ -92,8 +93,7 @@ class DenseMotion(nn.Module):
         return moved.reshape(b, candidates, c, d, h, w)
 
     def flow_and_occlusion(self, x: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        """The hourglass's decision among the candidates."""
-        x = self.hourglass(x)
+        """The decision among the candidates, from the hourglass's features [B, C, D, H, W]."""
         _, _, d, h, w = x.shape
         mask = F.softmax(self.mask(x), 1)
         mask = torch.where(mask < MASK_FLOOR, torch.zeros_like(mask), mask)

@@ -1,0 +1,181 @@
+"""`sadtalker-export onnx`: the networks as ONNX files, checked against PyTorch, installed where Triton finds them."""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+from torch import nn
+
+from .checkpoint import loading, synthetic
+from .checkpoint.layout import CheckpointError
+from .presets import PRESETS
+from .specs import SPECS, NetworkSpec, TensorSpec
+
+OPSET = 20  # the first with GridSample as TensorRT and ONNX Runtime read it
+OFFICIAL = Path("weights/official")
+RECORD = "exported.json"  # what lies in a model repository, for those who start a server on it
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+class ExportError(Exception):
+    """An exported network does not compute what its PyTorch form does."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
+    parser.add_argument(
+        "--weights",
+        required=True,
+        help=f"a directory of checkpoint files, `official` for {OFFICIAL}, or `tiny` for small made-up networks",
+    )
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="Triton model repository")
+
+
+def run(args: argparse.Namespace) -> int:
+    console = Console(stderr=True)
+    with progress(console) as bar:
+        loading_task = bar.add_task("loading weights", total=None)
+        if args.weights == "tiny":
+            preset = PRESETS["tiny"]
+            networks = loading.synthetic_networks(preset)
+        else:
+            directory = OFFICIAL if args.weights == "official" else Path(args.weights)
+            preset, networks = loading.load_directory(directory)
+        bar.update(loading_task, total=1, completed=1)
+        export_repository(networks, preset.name, args.repository, bar)
+    console.print(f"{len(SPECS)} networks ({preset.name}) in {args.repository}")
+    return 0
+
+
+def export_repository(networks: Mapping[str, nn.Module], preset: str, repository: Path, bar: Progress) -> None:
+    """Export every network of `SPECS` into `<repository>/<name>/1/model.onnx`.
+
+    All files are made and checked beside their final places first; only then do they replace what was there.
+    Raises `CheckpointError` if the repository lacks a model, `ExportError` if a file computes something else.
+    """
+    for spec in SPECS.values():
+        if not (repository / spec.name / "config.pbtxt").is_file():
+            raise CheckpointError(f"{repository}: not the model repository: {spec.name}/config.pbtxt is missing")
+    record: dict[str, object] = {"preset": preset, "weights": weights_digest(networks)}
+    models: dict[str, dict[str, object]] = {}
+    staged: list[tuple[Path, Path]] = []
+    try:
+        for spec in SPECS.values():
+            task = bar.add_task(f"exporting {spec.name}", total=2)
+            final = repository / spec.name / "1" / "model.onnx"
+            final.parent.mkdir(parents=True, exist_ok=True)
+            partial = final.with_name("model.onnx.partial")
+            staged.append((partial, final))
+            module = spec.build(networks)
+            export(spec, module, partial, metadata={k: str(v) for k, v in record.items()})
+            bar.advance(task)
+            check(spec, module, partial)
+            bar.advance(task)
+            models[spec.name] = {"bytes": partial.stat().st_size, "sha256": _sha256(partial)}
+        for partial, final in staged:
+            partial.replace(final)
+    finally:
+        for partial, _ in staged:
+            partial.unlink(missing_ok=True)
+    text = json.dumps({**record, "models": models}, indent=2) + "\n"
+    with tempfile.NamedTemporaryFile("w", dir=repository, delete=False) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)  # noqa: PTH101
+    Path(file.name).replace(repository / RECORD)
+
+
+def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write one network as one ONNX file; axis 0 of every tensor is the dynamic axis `batch`."""
+    inputs = tuple(torch.from_numpy(sample(spec, tensor, 2)) for tensor in spec.inputs)
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision's absence, network after network
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
+        program = torch.onnx.export(
+            module.eval(),
+            inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[t.name for t in spec.inputs],
+            output_names=[t.name for t in spec.outputs],
+            dynamic_shapes=tuple({0: batch} for _ in spec.inputs),
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    for tensor in (*model.graph.input, *model.graph.output):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+    for key, value in (metadata or {}).items():
+        model.metadata_props.add(key=f"sadtalker.{key}", value=value)
+    onnx.save(model, path)
+
+
+def check(spec: NetworkSpec, module: nn.Module, path: Path) -> None:
+    """Raise `ExportError` unless the file agrees with the module within the spec's tolerance."""
+    arrays = {t.name: sample(spec, t, 1) for t in spec.inputs}
+    with torch.no_grad():
+        outputs = module(*(torch.from_numpy(a) for a in arrays.values()))
+    expected = [t.numpy() for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    actual = session(path).run([t.name for t in spec.outputs], arrays)
+    for tensor, want, got in zip(spec.outputs, expected, actual, strict=True):
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise ExportError(
+                f"{spec.name}.{tensor.name}: expected {want.dtype}{want.shape}, got {got.dtype}{got.shape}"
+            )
+        error = float(np.abs(want.astype(np.float64) - got.astype(np.float64)).max())
+        if not error <= spec.tolerance:
+            raise ExportError(
+                f"{spec.name}.{tensor.name}: differs from PyTorch by {error:g}, tolerance {spec.tolerance:g}"
+            )
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def sample(spec: NetworkSpec, tensor: TensorSpec, batch: int) -> npt.NDArray[np.generic]:
+    """Deterministic values for one input: [batch, *shape]."""
+    values = synthetic.named_input(f"{spec.name}.{tensor.name}", (batch, *tensor.shape), tensor.low, tensor.high)
+    return values.astype(tensor.dtype)
+
+
+def weights_digest(networks: Mapping[str, nn.Module]) -> str:
+    """SHA-256 over all weights: two exports of the same checkpoint have the same."""
+    digest = hashlib.sha256()
+    for name in sorted(networks):
+        for key, value in sorted(networks[name].state_dict().items()):
+            digest.update(f"{name}.{key}".encode())
+            digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Progress]:
+    with Progress(SpinnerColumn(), "{task.description}", TimeElapsedColumn(), console=console) as bar:
+        yield bar
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

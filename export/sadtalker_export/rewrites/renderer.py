@@ -1,0 +1,89 @@
+"""The face renderer as it is exported: every exact rewrite applied, F frames of one portrait at a time, bytes out."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.convolution import ConvNorm
+from ..networks.dense_motion import DenseMotion, Hourglass3d, gaussian_maps
+from ..networks.face_renderer import FaceRenderer
+from .folding import fold_norm
+from .resize_convolution import ResizeConvolution
+from .spade import FastSpadeDecoder
+from .translation import translate
+from .volume_sampling import sample_volume
+
+
+class UpConvNorm(nn.Module):
+    """A `ConvNorm` that repeats pixels first, as a transposed convolution."""
+
+    def __init__(self, block: ConvNorm) -> None:
+        super().__init__()
+        self.conv = ResizeConvolution(*fold_norm(block), 2)
+        self.slope = block.slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.conv(x), self.slope)
+
+
+class FastRenderer(nn.Module):
+    """Volume [B, C, D, H, W], source keypoints [B, K, 3], driving keypoints [B, F, K, 3] -> [B, F, 3, 4H, 4W].
+
+    What depends on the portrait alone is computed once per item, not per frame.
+    """
+
+    def __init__(self, renderer: FaceRenderer) -> None:
+        super().__init__()
+        self.dense_motion = renderer.dense_motion
+        hourglass = renderer.dense_motion.hourglass
+        self.up = nn.ModuleList(UpConvNorm(block) for block in hourglass.up if isinstance(block, ConvNorm))
+        self.flatten, self.project = renderer.flatten, renderer.project
+        self.decoder = FastSpadeDecoder(renderer.decoder)
+
+    def forward(self, appearance: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
+        b, frames = driving_keypoints.shape[:2]
+        motion: DenseMotion = self.dense_motion
+        shifts = source_keypoints.unsqueeze(1) - driving_keypoints
+        candidates = self._candidates(appearance, source_keypoints, driving_keypoints, shifts)
+        shifts = F.pad(shifts.flatten(0, 1), (0, 0, 1, 0))
+        flow, occlusion = motion.flow_and_occlusion(self._hourglass(motion.hourglass, candidates), shifts)
+        warped = sample_volume(appearance, flow.reshape(b, frames, *flow.shape[1:]))
+        features = self.project(self.flatten(warped.flatten(0, 1).flatten(1, 2))) * occlusion
+        images: Tensor = self.decoder(features)
+        return images.reshape(b, frames, *images.shape[1:])
+
+    def _candidates(self, appearance: Tensor, source: Tensor, driving: Tensor, shifts: Tensor) -> Tensor:
+        """What the hourglass reads: per candidate a heat map and the features under its motion, [B * F, ...]."""
+        b, frames, keypoints = driving.shape[:3]
+        features = self.dense_motion.motion_features(appearance)
+        background = translate(features, torch.zeros_like(source[:, :1])).unsqueeze(1).expand(-1, frames, *[-1] * 5)
+        moved = translate(features, shifts.flatten(1, 2)).reshape(b, frames, keypoints, *features.shape[1:])
+        moved = torch.cat([background, moved], 2).flatten(0, 1)
+        shape = features.shape[2:]
+        heat = gaussian_maps(driving.flatten(1, 2), shape).reshape(b, frames, keypoints, *shape)
+        heat = (heat - gaussian_maps(source, shape).unsqueeze(1)).flatten(0, 1)
+        heat = F.pad(heat, (0, 0, 0, 0, 0, 0, 1, 0)).unsqueeze(2)
+        return torch.cat([heat, moved], 2).flatten(1, 2)
+
+    def _hourglass(self, hourglass: Hourglass3d, x: Tensor) -> Tensor:
+        skips = []
+        for down in hourglass.down:
+            skips.append(x)
+            x = down(x)
+        for up in self.up:
+            x = torch.cat([up(x), skips.pop()], 1)
+        merged: Tensor = hourglass.merge(x)
+        return merged
+
+
+class FrameBytes(nn.Module):
+    """A `FastRenderer` that answers what a video encoder takes: uint8 RGB, channels last."""
+
+    def __init__(self, renderer: FaceRenderer) -> None:
+        super().__init__()
+        self.renderer = FastRenderer(renderer)
+
+    def forward(self, appearance: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
+        """-> frames uint8 [B, F, 4H, 4W, 3]"""
+        images = self.renderer(appearance, source_keypoints, driving_keypoints)
+        return (images * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2)

@@ -1,0 +1,105 @@
+"""The SPADE decoder with its modulation computed where it is cheapest.
+
+- All networks that read the features in front of the middle blocks are one convolution.
+- In front of the doublings they read an upsampled map: a transposed convolution on the small map instead.
+- gamma and beta are one convolution, with the 1 of (1 + gamma) in its bias.
+- The learned shortcut is linear after its normalisation: its beta goes through the 1x1 weights beforehand.
+- Normalising and repeating pixels commute: the smaller map is normalised, once for both of its readers.
+- Spectral norm is divided out.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.convolution import repeat_pixels
+from ..networks.spade_decoder import SLOPE, Spade, SpadeBlock, SpadeDecoder, SpectralConv2d, normalise
+from .resize_convolution import ResizeConvolution
+
+
+def frozen_conv(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """A same-padded convolution with these weights."""
+    conv = nn.Conv2d(
+        weight.shape[1], weight.shape[0], weight.shape[2], padding=weight.shape[2] // 2, bias=bias is not None
+    )
+    conv.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+    return conv
+
+
+def plain_conv(conv: SpectralConv2d) -> nn.Conv2d:
+    return frozen_conv(conv.weight, conv.bias)
+
+
+def modulation(spade: Spade) -> nn.Conv2d:
+    """One convolution for 1 + gamma and beta, in this order along the channels."""
+    assert spade.gamma.bias is not None and spade.beta.bias is not None
+    return frozen_conv(
+        torch.cat([spade.gamma.weight, spade.beta.weight]), torch.cat([spade.gamma.bias + 1, spade.beta.bias])
+    )
+
+
+class FastSpadeBlock(nn.Module):
+    """`SpadeBlock` on modulation features that were already computed: [B, hidden per Spade, H, W]."""
+
+    def __init__(self, block: SpadeBlock) -> None:
+        super().__init__()
+        self.modulation0 = modulation(block.spade0)
+        self.conv0 = plain_conv(block.conv0)
+        self.modulation1 = modulation(block.spade1)
+        self.conv1 = plain_conv(block.conv1)
+        self.learned_shortcut = block.learned_shortcut
+        if block.learned_shortcut:
+            skip, spade = block.conv_skip.weight, block.spade_skip
+            assert spade.gamma.bias is not None and spade.beta.bias is not None
+            self.skip_gamma = frozen_conv(spade.gamma.weight, spade.gamma.bias + 1)
+            self.skip_beta = frozen_conv(
+                torch.einsum("oc,cikl->oikl", skip[:, :, 0, 0], spade.beta.weight), skip[:, :, 0, 0] @ spade.beta.bias
+            )
+            self.skip = frozen_conv(skip, None)
+
+    def forward(self, x: Tensor, shared: list[Tensor], factor: int) -> Tensor:
+        """x [B, C, H, W] -> [B, C', factor * H, factor * W]; `shared` holds one map per Spade, at the new size."""
+        normal = normalise(x)
+        if factor > 1:
+            x, normal = repeat_pixels(x, factor), repeat_pixels(normal, factor)
+        gamma, beta = self.modulation0(shared[0]).chunk(2, 1)
+        y = self.conv0(F.leaky_relu(normal * gamma + beta, SLOPE))
+        gamma, beta = self.modulation1(shared[1]).chunk(2, 1)
+        y = self.conv1(F.leaky_relu(normalise(y) * gamma + beta, SLOPE))
+        if self.learned_shortcut:
+            x = self.skip(normal * self.skip_gamma(shared[2])) + self.skip_beta(shared[2])
+        out: Tensor = y + x
+        return out
+
+
+class FastSpadeDecoder(nn.Module):
+    """The same function as `SpadeDecoder`: features [B, C, H, W] -> frames [B, 3, 4H, 4W]."""
+
+    def __init__(self, decoder: SpadeDecoder) -> None:
+        super().__init__()
+        self.stem, self.to_rgb = decoder.stem, decoder.to_rgb
+        middle = [block for block in decoder.middle if isinstance(block, SpadeBlock)]
+        up = [block for block in decoder.up if isinstance(block, SpadeBlock)]
+        weight, bias = _shared_weights(middle)
+        self.middle_shared = frozen_conv(weight, bias)
+        self.up_shared = nn.ModuleList(ResizeConvolution(*_shared_weights([b]), 2 ** (i + 1)) for i, b in enumerate(up))
+        self.middle = nn.ModuleList(FastSpadeBlock(block) for block in middle)
+        self.up = nn.ModuleList(FastSpadeBlock(block) for block in up)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.stem(features)
+        shared = F.relu(self.middle_shared(features)).chunk(2 * len(self.middle), 1)
+        for i, block in enumerate(self.middle):
+            x = block(x, list(shared[2 * i : 2 * i + 2]), 1)
+        for block, up_shared in zip(self.up, self.up_shared, strict=True):
+            x = block(x, list(F.relu(up_shared(features)).chunk(3, 1)), 2)
+        return torch.sigmoid(self.to_rgb(F.leaky_relu(x, SLOPE)))
+
+
+def _shared_weights(blocks: list[SpadeBlock]) -> tuple[Tensor, Tensor]:
+    """The convolutions that all Spades of these blocks apply to the features, along the channels."""
+    spades = [s for b in blocks for s in ([b.spade0, b.spade1] + ([b.spade_skip] if b.learned_shortcut else []))]
+    biases = [s.shared.bias for s in spades if s.shared.bias is not None]
+    return torch.cat([s.shared.weight for s in spades]), torch.cat(biases)

@@ -1,0 +1,138 @@
+"""The one list of networks that are exported: names, tensors, and how each is put together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from .networks.audio2exp import EXPRESSION
+from .networks.audio2pose import CHUNK_FRAMES, LATENT, POSE, POSE_STYLES
+from .networks.face_reconstruction import GROUPS
+from .networks.face_renderer import FaceRenderer
+from .networks.motion import WINDOW
+from .rewrites.renderer import FrameBytes
+
+FRAMES = 5  # per chunk: 0.2 s at 25 frames per second
+KEYPOINTS = 15
+COEFFICIENTS = EXPRESSION + POSE
+VOLUME = (32, 16, 64, 64)
+MEL = (80, 16)
+
+Networks = Mapping[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor at a network's boundary; `shape` is without the batch axis.
+
+    `low` and `high` bound the values that exports are checked with: what the network meets in use.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    low: float = -1.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One exported network: `build` makes the module to export from the plain `networks` it names."""
+
+    name: str
+    networks: frozenset[str]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    build: Callable[[Networks], nn.Module]
+    tolerance: float  # max abs difference between eager and exported, in units of the output
+
+
+class EncodePortrait(nn.Module):
+    """Appearance volume and canonical keypoints: all that the renderer needs to know about a portrait."""
+
+    def __init__(self, appearance_encoder: nn.Module, keypoint_detector: nn.Module) -> None:
+        super().__init__()
+        self.appearance_encoder, self.keypoint_detector = appearance_encoder, keypoint_detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.appearance_encoder(image), self.keypoint_detector(image)
+
+
+def _frame_bytes(networks: Networks) -> nn.Module:
+    renderer = networks["face_renderer"]
+    assert isinstance(renderer, FaceRenderer)
+    return FrameBytes(renderer)
+
+
+def _only(name: str) -> Callable[[Networks], nn.Module]:
+    return lambda networks: networks[name]
+
+
+_CANONICAL = TensorSpec("canonical_keypoints", (KEYPOINTS, 3), low=-0.5, high=0.5)
+
+SPECS = {
+    spec.name: spec
+    for spec in (
+        NetworkSpec(
+            "face_reconstruction",
+            frozenset({"face_reconstruction"}),
+            (TensorSpec("image", (3, 224, 224), low=0),),
+            (TensorSpec("coefficients", (sum(GROUPS),)),),
+            _only("face_reconstruction"),
+            tolerance=1e-3,
+        ),
+        NetworkSpec(
+            "appearance_encoder",
+            frozenset({"appearance_encoder", "keypoint_detector"}),
+            (TensorSpec("image", (3, 256, 256), low=0),),
+            (TensorSpec("appearance", VOLUME), _CANONICAL),
+            lambda n: EncodePortrait(n["appearance_encoder"], n["keypoint_detector"]),
+            tolerance=1e-3,
+        ),
+        NetworkSpec(
+            "audio2exp",
+            frozenset({"audio2exp"}),
+            (
+                TensorSpec("mel", MEL, low=-4, high=4),
+                TensorSpec("reference_expression", (EXPRESSION,)),
+                TensorSpec("blink", (1,), low=0),
+            ),
+            (TensorSpec("expression", (EXPRESSION,)),),
+            _only("audio2exp"),
+            tolerance=1e-3,
+        ),
+        NetworkSpec(
+            "audio2pose",
+            frozenset({"audio2pose"}),
+            (
+                TensorSpec("mel", (CHUNK_FRAMES, *MEL), low=-4, high=4),
+                TensorSpec("latent", (LATENT,)),
+                TensorSpec("pose_style", (1,), "int64", low=0, high=POSE_STYLES),
+                TensorSpec("reference_pose", (POSE,)),
+            ),
+            (TensorSpec("pose_motion", (CHUNK_FRAMES, POSE)),),
+            _only("audio2pose"),
+            tolerance=1e-3,
+        ),
+        NetworkSpec(
+            "motion",
+            frozenset({"motion"}),
+            (_CANONICAL, TensorSpec("coefficient_windows", (FRAMES, COEFFICIENTS, WINDOW))),
+            (TensorSpec("keypoints", (FRAMES, KEYPOINTS, 3)),),
+            _only("motion"),
+            tolerance=1e-3,
+        ),
+        NetworkSpec(
+            "face_renderer",
+            frozenset({"face_renderer"}),
+            (
+                TensorSpec("appearance", VOLUME),
+                TensorSpec("source_keypoints", (KEYPOINTS, 3), low=-0.5, high=0.5),
+                TensorSpec("driving_keypoints", (FRAMES, KEYPOINTS, 3), low=-0.5, high=0.5),
+            ),
+            (TensorSpec("frames", (FRAMES, 256, 256, 3), "uint8"),),
+            _frame_bytes,
+            tolerance=1,  # grey level: where rounding falls the other way
+        ),
+    )
+}
