@@ -1,0 +1,118 @@
+"""Finds the tritonserver to run and what it needs: its backends, its libraries, its environment.
+
+Two kinds exist. One on PATH (the NGC container's) is complete. The one inside the nvidia-pytriton wheel, called
+embedded, lacks an ONNX Runtime backend, its Python backend's stub lies apart, one for each version of Python, and
+the stub must be told where this Python lives.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from ctypes.util import find_library
+from dataclasses import dataclass
+from pathlib import Path
+
+from sadtalker_server._errors import ServerError
+
+_OUR_BACKENDS = Path(__file__).resolve().parents[1] / "backends"
+_CONTAINER = "use the container image instead (k8s/image)"
+_GLIBC = (2, 35)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A tritonserver binary, the `--backend-directory` it needs (None: its own), and its environment."""
+
+    binary: Path
+    backends: Path | None
+    environment: dict[str, str]
+
+
+def find_tritonserver(choice: str, folder: Path) -> Installation:
+    """The tritonserver that `choice` names: "auto" (PATH first), "embedded", or the path of a binary.
+
+    `folder`: an empty folder for backends that must be put together; it must outlive the server.
+    Raises ServerError when there is none or it cannot run here.
+    """
+    if choice == "auto":
+        choice = shutil.which("tritonserver") or "embedded"
+    if choice == "embedded":
+        return _embedded(folder)
+    binary = Path(choice).resolve()
+    if not os.access(binary, os.X_OK) or binary.is_dir():
+        raise ServerError(f"tritonserver: {choice} is no executable file")
+    own = binary.parent.parent / "backends"
+    backends = None
+    if not (own / "onnxruntime").exists():
+        for backend in own.glob("*/"):
+            (folder / backend.name).symlink_to(backend)
+        backends = _add_onnxruntime(folder)
+    return Installation(binary, backends, dict(os.environ))
+
+
+def _embedded(folder: Path) -> Installation:
+    _check_platform()
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise ServerError("no tritonserver on PATH, and none embedded: pip install 'sadtalker-triton[server]'")
+    # Symbolic links would not do: Triton refuses a backend library that lies outside its backend's folder.
+    root = Path(spec.origin).parent / "tritonserver"
+    shutil.copytree(root / "backends" / "python", folder / "python", ignore=shutil.ignore_patterns("__pycache__"))
+    stubs = root / "python_backend_stubs"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not (stubs / version).is_dir():
+        known = ", ".join(sorted(stub.name for stub in stubs.iterdir()))
+        raise ServerError(f"the embedded tritonserver has no stub for Python {version}, only for {known}")
+    shutil.copy2(stubs / version / "triton_python_backend_stub", folder / "python")
+
+    libraries = [str(root.parents[1] / "nvidia_pytriton.libs"), *_libpython_folder(version)]
+    packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    environment = dict(os.environ)
+    environment["LD_LIBRARY_PATH"] = _search_path(libraries, "LD_LIBRARY_PATH")
+    environment["PYTHONPATH"] = _search_path(packages, "PYTHONPATH")
+    environment["PYTHONHOME"] = sys.base_prefix
+    return Installation(root / "bin" / "tritonserver", _add_onnxruntime(folder), environment)
+
+
+def _add_onnxruntime(folder: Path) -> Path:
+    (folder / "onnxruntime").symlink_to(_OUR_BACKENDS / "onnxruntime")
+    return folder
+
+
+def _search_path(first: list[str], variable: str) -> str:
+    return os.pathsep.join([*first, *filter(None, [os.environ.get(variable)])])
+
+
+def _check_platform() -> None:
+    system, machine = platform.system(), platform.machine()
+    if (system, machine) != ("Linux", "x86_64"):
+        raise ServerError(f"the embedded tritonserver runs on Linux x86_64, this is {system} {machine}; {_CONTAINER}")
+    name, version = platform.libc_ver()
+    if name != "glibc" or tuple(map(int, version.split(".")[:2])) < _GLIBC:
+        needed = ".".join(map(str, _GLIBC))
+        found = f"{name} {version}".strip() or "another C library"
+        raise ServerError(f"the embedded tritonserver needs glibc {needed} or newer, this is {found}; {_CONTAINER}")
+    numpy = importlib.metadata.version("numpy")
+    if not numpy.startswith("1."):
+        raise ServerError(
+            f"numpy {numpy} is installed, but the embedded tritonserver passes empty tensors to numpy 2: "
+            "pip install 'numpy<2'"
+        )
+
+
+def _libpython_folder(version: str) -> list[str]:
+    """Folder of the shared libpython that the stub links against; none where the loader finds it by itself."""
+    name = f"libpython{version}.so.1.0"
+    for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"):
+        if folder and Path(folder, name).is_file():
+            return [folder]
+    if find_library(f"python{version}") == name:
+        return []
+    raise ServerError(
+        f"the embedded tritonserver needs {name}, which this Python ({sys.base_prefix}) lacks: install the package "
+        f"libpython{version} (Debian, Ubuntu), or build Python with PYTHON_CONFIGURE_OPTS=--enable-shared (pyenv)"
+    )

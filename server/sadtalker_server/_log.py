@@ -1,0 +1,18 @@
+"""Reads tritonserver's log: which models are loaded, and which lines say why it failed."""
+
+import re
+
+_LOADED = re.compile(r"\"successfully loaded '([^']+)'")
+_FAILED = re.compile(r"\"(failed to load '[^']+' version .*)\"$", re.MULTILINE)
+_TAIL_LINES = 20
+
+
+def loaded_models(log: str) -> set[str]:
+    """Names of the models that tritonserver has reported as loaded."""
+    return set(_LOADED.findall(log))
+
+
+def telling_lines(log: str) -> str:
+    """Why models failed to load, in their own words; the last lines of the log where no model did."""
+    failures = [failure.replace(r"\n", "\n").replace(r"\"", '"').strip() for failure in _FAILED.findall(log)]
+    return "\n".join(failures or log.rstrip().splitlines()[-_TAIL_LINES:])

@@ -1,0 +1,83 @@
+"""Checks, before tritonserver starts, that a model repository has all its exported networks, from one export."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format  # type: ignore[import-untyped]
+from tritonclient.grpc import model_config_pb2
+
+from sadtalker_server._errors import ServerError
+
+_MANIFEST = "exported.json"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What a checked repository holds: its models' names and the preset of its networks (None: it has no networks)."""
+
+    models: list[str]
+    preset: str | None
+
+
+def check_repository(path: Path, config_name: str | None) -> Repository:
+    """Check the models of `path`, each under `configs/<config_name>.pbtxt` or, where it has none, `config.pbtxt`.
+
+    Raises ServerError, naming every network whose `model.onnx` is missing or differs from `exported.json`.
+    """
+    folders = sorted(config.parent for config in path.glob("*/config.pbtxt"))
+    if not folders:
+        raise ServerError(f"{path} is no model repository: it has no <model>/config.pbtxt")
+    if config_name is not None and not any(
+        (folder / "configs" / f"{config_name}.pbtxt").is_file() for folder in folders
+    ):
+        known = sorted({variant.stem for variant in path.glob("*/configs/*.pbtxt")})
+        raise ServerError(f"no model in {path} has a configuration '{config_name}': there are {known or 'none'}")
+
+    networks = {}
+    for folder in folders:
+        config = _read_config(folder, config_name)
+        if config.backend == "onnxruntime":
+            networks[folder.name] = folder / "1" / (config.default_model_filename or "model.onnx")
+    preset = _check_networks(path, networks) if networks else None
+    return Repository([folder.name for folder in folders], preset)
+
+
+def _read_config(folder: Path, config_name: str | None) -> Any:
+    variant = folder / "configs" / f"{config_name}.pbtxt"
+    file = variant if config_name is not None and variant.is_file() else folder / "config.pbtxt"
+    try:
+        return text_format.Parse(file.read_text(), model_config_pb2.ModelConfig())
+    except text_format.ParseError as error:
+        raise ServerError(f"{file} is no Triton model configuration: {error}") from error
+
+
+def _check_networks(repository: Path, networks: dict[str, Path]) -> str:
+    manifest = repository / _MANIFEST
+    command = "run: sadtalker-export onnx --weights {} --repository " + str(repository)
+    if not manifest.is_file():
+        raise ServerError(
+            f"{manifest} is missing, so {', '.join(networks)} were not exported yet; {command.format('tiny')}"
+        )
+    try:
+        exported = json.loads(manifest.read_text())
+        preset = str(exported["preset"])
+        sizes = {name: int(entry["bytes"]) for name, entry in exported["models"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ServerError(f"{manifest} cannot be read ({error!r}); {command.format('tiny')}") from error
+
+    problems = []
+    for name, file in networks.items():
+        if name not in sizes:
+            problems.append(f"{name}: not among the networks of {_MANIFEST} ({', '.join(sizes) or 'none'})")
+        elif not file.is_file():
+            problems.append(f"{name}: {file} is missing; {_MANIFEST} has it with {sizes[name]} bytes (preset {preset})")
+        elif (size := file.stat().st_size) != sizes[name]:
+            problems.append(
+                f"{name}: {file} has {size} bytes, {_MANIFEST} says {sizes[name]} (preset {preset}): "
+                "it comes from another export"
+            )
+    if problems:
+        raise ServerError("\n".join([*problems, command.format(preset)]))
+    return preset
