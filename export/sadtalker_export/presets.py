@@ -11,6 +11,7 @@ from .networks.face_reconstruction import FaceReconstructionSize
 from .networks.face_renderer import FaceRendererSize
 from .networks.keypoint_detector import KeypointDetectorSize
 from .networks.motion import MotionSize
+from .networks.resnet import ResNetSize
 from .networks.spade_decoder import SpadeDecoderSize
 
 
@@ -37,7 +38,7 @@ PRESETS = {
             "tiny",  # same topology, small widths: seconds on a CPU, for tests and the demonstration
             audio2exp=Audio2ExpSize(_TINY_AUDIO),
             audio2pose=Audio2PoseSize(_TINY_AUDIO, hidden=32, unet_widths=(4, 8, 16, 32)),
-            face_reconstruction=FaceReconstructionSize(width=8, blocks=(1, 1, 1, 1)),
+            face_reconstruction=FaceReconstructionSize(ResNetSize(width=8, blocks=(1, 1, 1, 1))),
             keypoint_detector=KeypointDetectorSize(width=4, max_width=32),
             face_renderer=FaceRendererSize(
                 AppearanceEncoderSize(width=8, residual_blocks=1),

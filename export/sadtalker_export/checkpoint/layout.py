@@ -74,7 +74,7 @@ def _fill(template: str, groups: tuple[str, ...]) -> str:
     return re.sub(r"\{n\}|\*", lambda _: next(values), template)
 
 
-def _rules(network: str, prefix: str, table: dict[str, str]) -> tuple[Rule, ...]:
+def rules(network: str, prefix: str, table: dict[str, str]) -> tuple[Rule, ...]:
     return tuple(Rule(prefix + official, network, ours) for official, ours in table.items())
 
 
@@ -82,6 +82,17 @@ def _audio_encoder(official: str, ours: str) -> dict[str, str]:
     return {
         f"{official}.{{n}}.conv_block.0.*": f"{ours}.layers.{{n}}.conv.*",
         f"{official}.{{n}}.conv_block.1.*": f"{ours}.layers.{{n}}.norm.*",
+    }
+
+
+def resnet(official: str, ours: str) -> dict[str, str]:
+    """The rules of a ResNet with torchvision's names."""
+    layers = {f"conv{n}": f"conv{n}" for n in (1, 2, 3)} | {f"bn{n}": f"norm{n}" for n in (1, 2, 3)}
+    layers |= {"downsample.0": "skip", "downsample.1": "skip_norm"}
+    return {f"{official}.conv1.*": f"{ours}.stem.*", f"{official}.bn1.*": f"{ours}.stem_norm.*"} | {
+        f"{official}.layer{i + 1}.{{n}}.{layer}.*": f"{ours}.stages.{i}.{{n}}.{our_layer}.*"
+        for i in range(4)
+        for layer, our_layer in layers.items()
     }
 
 
@@ -121,24 +132,7 @@ _POSE_DECODER = {
     for layer, our_layer in _UNET_LAYERS.items()
 }
 
-_RECONSTRUCTION = {
-    "backbone.conv1.*": "stem.*",
-    "backbone.bn1.*": "stem_norm.*",
-    "final_layers.{n}.*": "heads.{n}.*",
-} | {
-    f"backbone.layer{i + 1}.{{n}}.{official}.*": f"stages.{i}.{{n}}.{ours}.*"
-    for i in range(4)
-    for official, ours in {
-        "conv1": "conv1",
-        "bn1": "norm1",
-        "conv2": "conv2",
-        "bn2": "norm2",
-        "conv3": "conv3",
-        "bn3": "norm3",
-        "downsample.0": "skip",
-        "downsample.1": "skip_norm",
-    }.items()
-}
+_RECONSTRUCTION = resnet("backbone", "backbone") | {"final_layers.{n}.*": "heads.{n}.*"}
 
 _KEYPOINTS = {
     "down.weight": "blur",
@@ -190,13 +184,13 @@ _MAPPING |= {"encoder{n}.1.*": "mapping.layers.{n}.*"} | {
 def _sadtalker(image_size: int) -> CheckpointFile:
     return CheckpointFile(
         f"SadTalker_V0.0.2_{image_size}.safetensors",
-        _rules("audio2exp", "audio2exp.", _audio_encoder("audio_encoder", "encoder") | {"mapping1.*": "head.*"})
-        + _rules("audio2pose", "audio2pose.audio_encoder.", _audio_encoder("audio_encoder", "encoder"))
-        + _rules("audio2pose", "audio2pose.netG.decoder.", _POSE_DECODER)
-        + _rules("face_reconstruction", "face_3drecon.", _RECONSTRUCTION)
-        + _rules("keypoint_detector", "kp_extractor.", _KEYPOINTS)
-        + _rules("appearance_encoder", "generator.", _APPEARANCE)
-        + _rules("face_renderer", "generator.", _RENDERER),
+        rules("audio2exp", "audio2exp.", _audio_encoder("audio_encoder", "encoder") | {"mapping1.*": "head.*"})
+        + rules("audio2pose", "audio2pose.audio_encoder.", _audio_encoder("audio_encoder", "encoder"))
+        + rules("audio2pose", "audio2pose.netG.decoder.", _POSE_DECODER)
+        + rules("face_reconstruction", "face_3drecon.", _RECONSTRUCTION)
+        + rules("keypoint_detector", "kp_extractor.", _KEYPOINTS)
+        + rules("appearance_encoder", "generator.", _APPEARANCE)
+        + rules("face_renderer", "generator.", _RENDERER),
         unused=("audio2pose.netG.encoder.*", "audio2pose.netD_motion.*"),
     )
 
@@ -204,7 +198,7 @@ def _sadtalker(image_size: int) -> CheckpointFile:
 def _mapping(number: str, network: str) -> CheckpointFile:
     return CheckpointFile(
         f"mapping_{number}-model.pth.tar",
-        _rules(network, "", _MAPPING),
+        rules(network, "", _MAPPING),
         entry="mapping",
         synthetic_prefix=f"mapping_{number}.",
     )

@@ -24,9 +24,10 @@ class ConvNorm(nn.Module):
         kernel: int = 3,
         change: str | None = None,
         slope: float = 0.0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = Conv[dims](channels_in, channels_out, kernel, padding=kernel // 2)
+        self.conv = Conv[dims](channels_in, channels_out, kernel, padding=kernel // 2, bias=bias)
         self.norm = BatchNorm[dims](channels_out)
         self.dims, self.change, self.slope = dims, change, slope
 
