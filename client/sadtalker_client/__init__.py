@@ -1,0 +1,58 @@
+"""Talking-head videos from a SadTalker server: one portrait and one speech recording in, a streamed MP4 out.
+
+    from sadtalker_client import InvalidInputError, SadTalkerClient, ServerUnavailableError
+
+    with SadTalkerClient("127.0.0.1:8001", timeout=600) as client:
+        client.wait_until_ready(timeout=60)
+        try:
+            for fragment in client.animate("portrait.png", "speech.wav", pose_style=3, seed=7):
+                send_to_browser(fragment.data)  # plays from the first fragment on
+                print(f"{fragment.frames_done} of {fragment.frames_total} frames")
+        except InvalidInputError as error:  # say it to the user: "the portrait shows no face"
+            ...
+        except ServerUnavailableError:  # includes QueueFullError: try again later
+            ...
+
+`client.animate(...).save("out.mp4")` writes a file that exists only when it is complete, `.read()` returns the bytes,
+and leaving an animation early (`break`, `with`, `.cancel()`) stops the work on the server. A client may be shared by
+threads and carries any number of animations at once.
+
+In asyncio the same with `await`; cancelling the task stops the work on the server:
+
+    async with AsyncSadTalkerClient("dns:///sadtalker:8001", tls=True, metadata={"authorization": token}) as client:
+        await client.animate(portrait_bytes, speech_bytes, still=True).save("out.mp4")
+
+Options left out take the server's defaults. All errors are one tree, `SadTalkerError`.
+"""
+
+from ._async_client import AsyncAnimation, AsyncSadTalkerClient
+from ._channel import TLS
+from ._client import Animation, SadTalkerClient
+from ._exceptions import (
+    AnimationCancelledError,
+    DeadlineExceededError,
+    InvalidInputError,
+    ProtocolError,
+    QueueFullError,
+    SadTalkerError,
+    ServerError,
+    ServerUnavailableError,
+)
+from ._wire import Fragment
+
+__all__ = [
+    "TLS",
+    "Animation",
+    "AnimationCancelledError",
+    "AsyncAnimation",
+    "AsyncSadTalkerClient",
+    "DeadlineExceededError",
+    "Fragment",
+    "InvalidInputError",
+    "ProtocolError",
+    "QueueFullError",
+    "SadTalkerClient",
+    "SadTalkerError",
+    "ServerError",
+    "ServerUnavailableError",
+]

@@ -1,0 +1,140 @@
+"""The command `sadtalker`: animate a portrait, or ask whether a server is ready.
+
+Exit codes: 0 done, 2 bad usage or input, 3 no server there or not ready, 130 interrupted, 1 anything else.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ._channel import TLS
+from ._client import Animation, SadTalkerClient
+from ._exceptions import InvalidInputError, SadTalkerError, ServerUnavailableError
+from ._progress import Meter, shown_progress
+from ._wire import OPTIONS, Fragment
+
+_STDOUT = "-"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (default: the process's own) and returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as on Ctrl-C, no partial file is left
+    try:
+        arguments.run(arguments)
+    except InvalidInputError as error:
+        return _fail(2, error)
+    except ServerUnavailableError as error:
+        return _fail(3, error)
+    except SadTalkerError as error:
+        return _fail(1, error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        return _fail(1, "the reader of standard output is gone; cancelled")
+    except OSError as error:
+        return _fail(1, f"cannot write the video: {error}")
+    except KeyboardInterrupt:
+        return _fail(130, "cancelled")
+    return 0
+
+
+def _fail(code: int, reason: object) -> int:
+    print("sadtalker:", *str(reason).split(), file=sys.stderr)  # always one line
+    return code
+
+
+def _animate(arguments: argparse.Namespace) -> None:
+    _check_output(arguments.output, arguments.json)
+    options = {name: getattr(arguments, name) for name in OPTIONS}
+    with _client(arguments) as client:
+        meter = Meter()
+        with shown_progress(meter) as show:
+            animation = client.animate(arguments.portrait, arguments.speech, **options, timeout=arguments.timeout)
+            if arguments.output == _STDOUT:
+                _write_to_stdout(animation, show)
+            else:
+                animation.save(arguments.output, show)
+    if arguments.json:
+        print(json.dumps({"output": arguments.output, **meter.report()}))
+    else:
+        print(f"{arguments.output}: {meter.frames} frames in {meter.seconds:.1f} s, {meter}", file=sys.stderr)
+
+
+def _write_to_stdout(animation: Animation, show: Callable[[Fragment], None]) -> None:
+    with animation:
+        for fragment in animation:
+            sys.stdout.buffer.write(fragment.data)
+            sys.stdout.buffer.flush()
+            show(fragment)
+
+
+def _check_output(output: str, as_json: bool) -> None:
+    if output != _STDOUT:
+        if Path(output).is_dir() or not Path(output).parent.is_dir():
+            raise InvalidInputError(f"output: expected a file in a directory that exists, got {output}")
+    elif as_json:
+        raise InvalidInputError("output: expected a file together with --json, got standard output for both")
+    elif sys.stdout.isatty():
+        raise InvalidInputError("output: expected a pipe or a file behind -o -, got a terminal")
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    with _client(arguments) as client:
+        if arguments.wait:
+            client.wait_until_ready(arguments.wait)
+        elif not client.is_ready():
+            raise ServerUnavailableError(f"{arguments.url} is not ready")
+    print(f"{arguments.url} is ready")
+
+
+def _client(arguments: argparse.Namespace) -> SadTalkerClient:
+    tls = TLS(arguments.tls_ca, arguments.tls_key, arguments.tls_cert)
+    wanted = arguments.tls or tls != TLS()
+    return SadTalkerClient(arguments.url, tls=tls if wanted else None, metadata=dict(arguments.metadata))
+
+
+def _key_and_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    return key, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    connection = argparse.ArgumentParser(add_help=False)
+    group = connection.add_argument_group("connection")
+    group.add_argument("--url", default="127.0.0.1:8001", help="the server's gRPC address (default: %(default)s)")
+    group.add_argument("--tls", action="store_true", help="encrypt, trusting the usual certificate authorities")
+    group.add_argument("--tls-ca", metavar="PEM", help="encrypt, trusting these certificate authorities")
+    group.add_argument("--tls-cert", metavar="PEM", help="this client's certificate chain (mutual TLS)")
+    group.add_argument("--tls-key", metavar="PEM", help="this client's private key (mutual TLS)")
+    group.add_argument(
+        "--metadata", metavar="KEY=VALUE", type=_key_and_value, action="append", default=[], help="sent with every call"
+    )
+
+    parser = argparse.ArgumentParser(prog="sadtalker", description="Talking-head videos from a SadTalker server.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    animate = commands.add_parser("animate", parents=[connection], help="make a video of a portrait that speaks")
+    animate.set_defaults(run=_animate)
+    animate.add_argument("portrait", metavar="PORTRAIT", help="a picture with one face")
+    animate.add_argument("speech", metavar="SPEECH", help="a recording, in any audio format")
+    animate.add_argument("-o", "--output", metavar="MP4", required=True, help="the file to write; - streams to a pipe")
+    animate.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after this long (default: never)")
+    animate.add_argument("--json", action="store_true", help="print the figures of the run as JSON")
+    group = animate.add_argument_group("options, the server's defaults apply")
+    group.add_argument("--pose-style", type=int, metavar="N", help="manner of moving the head, 0 to 45")
+    group.add_argument("--expression-scale", type=float, metavar="X", help="strength of the expression, 1 is natural")
+    group.add_argument("--still", action="store_const", const=True, help="hold the head still")
+    group.add_argument("--seed", type=int, metavar="N", help="draws head motion and blinks")
+    group.add_argument("--no-blink", dest="blink", action="store_const", const=False, help="never blink")
+    group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
+
+    status = commands.add_parser("status", parents=[connection], help="say whether the server is ready")
+    status.set_defaults(run=_status)
+    status.add_argument("--wait", type=float, metavar="SECONDS", help="wait this long for it")
+    return parser

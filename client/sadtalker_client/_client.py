@@ -1,0 +1,164 @@
+"""The client for ordinary, blocking code."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from ._channel import READINESS_POLL_SECONDS, TLS, Endpoint
+from ._exceptions import SadTalkerError, ServerUnavailableError, from_rpc, means_not_ready
+from ._files import Source, atomic_write
+from ._wire import MODEL, Fragment, ResponseReader, build_request
+
+
+class SadTalkerClient:
+    """A connection to a server; use it as a context manager or `close` it. Threads may share it.
+
+    `url` is `host:port`, or any gRPC target: behind `dns:///name:port` every address of the name gets its share of
+    the animations. `timeout` is in seconds for a whole animation, None for no limit. `tls` encrypts: True with
+    the usual certificate authorities, or a `TLS`. `metadata` goes with every call, for instance an authorization.
+    Nothing is sent before the first call. Raises InvalidInputError for a malformed url or an unreadable certificate.
+    """
+
+    def __init__(
+        self,
+        url: str = "127.0.0.1:8001",
+        *,
+        timeout: float | None = None,
+        tls: TLS | bool | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self._endpoint = Endpoint(url, tls, metadata)
+        self._timeout = timeout
+        self._channel = self._endpoint.open(grpc)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def animate(
+        self,
+        portrait: Source,
+        speech: Source,
+        *,
+        pose_style: int | None = None,
+        expression_scale: float | None = None,
+        still: bool | None = None,
+        seed: int | None = None,
+        blink: bool | None = None,
+        size: int | None = None,
+        timeout: float | None = None,
+    ) -> "Animation":
+        """Sends one portrait and one recording, each the bytes or the path of a file; returns the running animation.
+
+        An option that is None takes the server's default, and the server is the judge of ranges: `pose_style` is one
+        of the learned manners of moving the head (0 to 45), `expression_scale` multiplies the expression, `still`
+        holds the head, `seed` draws head motion and blinks, `blink` allows blinks, `size` is the picture's edge in
+        pixels. `timeout` replaces the client's.
+
+        Raises InvalidInputError at once for a file that cannot be read or an option of a wrong type; everything that
+        the server has to say comes while the animation is iterated.
+        """
+        options = {
+            "pose_style": pose_style,
+            "expression_scale": expression_scale,
+            "still": still,
+            "seed": seed,
+            "blink": blink,
+            "size": size,
+        }
+        call = self._stub.ModelStreamInfer(
+            iter([build_request(portrait, speech, options)]),
+            timeout=self._timeout if timeout is None else timeout,
+            metadata=self._endpoint.metadata,
+        )
+        return Animation(call, self._endpoint.url)
+
+    def is_ready(self, timeout: float = 5.0) -> bool:
+        """Whether the server answers within `timeout` seconds that it can animate now."""
+        options = {"timeout": timeout, "metadata": self._endpoint.metadata}
+        try:
+            return bool(
+                self._stub.ServerReady(service_pb2.ServerReadyRequest(), **options).ready
+                and self._stub.ModelReady(service_pb2.ModelReadyRequest(name=MODEL), **options).ready
+            )
+        except grpc.RpcError as error:
+            if means_not_ready(error):
+                return False
+            raise from_rpc(error, self._endpoint.url) from error
+
+    def wait_until_ready(self, timeout: float) -> None:
+        """Returns as soon as `is_ready`; raises ServerUnavailableError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not self.is_ready(max(deadline - time.monotonic(), READINESS_POLL_SECONDS)):
+            if time.monotonic() > deadline:
+                raise ServerUnavailableError(f"{self._endpoint.url} was not ready within {timeout:g} s")
+            time.sleep(READINESS_POLL_SECONDS)
+
+    def close(self) -> None:
+        """Ends the connection and cancels the animations that still run over it."""
+        self._channel.close()
+
+    def __enter__(self) -> "SadTalkerClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Animation(Iterator[Fragment]):
+    """A video that is being made: iterate its fragments as they arrive, or `read` or `save` the whole.
+
+    Every way of using it raises the exceptions of `SadTalkerError` when the server refuses, fails or cannot be reached.
+    Leaving it early (`with`, `cancel`, or simply dropping it) stops the work on the server.
+    """
+
+    def __init__(self, call: Any, url: str) -> None:
+        self._call = call
+        self._url = url
+        self._responses = ResponseReader(url)
+
+    def __next__(self) -> Fragment:
+        try:
+            for response in self._call:
+                if fragment := self._responses.feed(response):
+                    return fragment
+            self._responses.end()
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._url) from error
+        except SadTalkerError:
+            self.cancel()
+            raise
+        raise StopIteration
+
+    def read(self) -> bytes:
+        """The whole MP4, or what has not been iterated of it."""
+        with self:
+            return b"".join(fragment.data for fragment in self)
+
+    def save(self, path: str | os.PathLike[str], on_progress: Callable[[Fragment], object] | None = None) -> None:
+        """Writes the MP4 to `path`, which appears only when the video is complete; `on_progress` sees each fragment.
+
+        Raises OSError if the file cannot be written. Whatever goes wrong, the server's work is cancelled.
+        """
+        with self, atomic_write(path) as file:
+            for fragment in self:
+                file.write(fragment.data)
+                if on_progress:
+                    on_progress(fragment)
+
+    def cancel(self) -> None:
+        """Stops the work on the server; iterating on raises AnimationCancelledError. Without effect on a finished one.
+
+        May be called from another thread.
+        """
+        self._call.cancel()
+
+    def __enter__(self) -> "Animation":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()

@@ -1,0 +1,129 @@
+"""The model `sadtalker` on the wire: one request, and what may be said in return. No input or output happens here."""
+
+import operator
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tritonclient.grpc import service_pb2
+
+from ._exceptions import InvalidInputError, ProtocolError, from_server_text
+from ._files import Source, read_source
+
+MODEL = "sadtalker"
+FRAMES_PER_SECOND = 25
+
+INPUTS = {"image": "BYTES", "audio": "BYTES"}
+OPTIONS = {
+    "pose_style": "INT32",
+    "expression_scale": "FP32",
+    "still": "BOOL",
+    "seed": "INT64",
+    "blink": "BOOL",
+    "size": "INT32",
+}
+OUTPUTS = {"video": "BYTES", "frames_done": "INT32", "frames_total": "INT32"}
+
+_PACKING = {"INT32": "<i", "INT64": "<q", "FP32": "<f", "BOOL": "<?"}
+_WORDS = {"INT32": "a 32-bit integer", "INT64": "a 64-bit integer", "FP32": "a number", "BOOL": "True or False"}
+_MAX_REQUEST_BYTES = 2**31 - 2**16  # a protobuf message ends at 2 GiB; the rest is for names and options
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """The next piece of the video.
+
+    `data` are bytes of one fragmented MP4 (H.264 at 25 frames per second, AAC): joined in order they are the file,
+    and a player may start with the first. `frames_done` of `frames_total` frames are contained up to here.
+    """
+
+    data: bytes
+    frames_done: int
+    frames_total: int
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1."""
+        return self.frames_done / self.frames_total
+
+
+def build_request(portrait: Source, speech: Source, options: Mapping[str, Any]) -> Any:
+    """A `ModelInferRequest`. An option that is None is left out, so that the server's default applies."""
+    image, audio = read_source("portrait", portrait), read_source("speech", speech)
+    if len(image) + len(audio) > _MAX_REQUEST_BYTES:
+        raise InvalidInputError(
+            f"portrait and speech: expected at most {_MAX_REQUEST_BYTES} bytes, got {len(image) + len(audio)}"
+        )
+    request = service_pb2.ModelInferRequest(model_name=MODEL)
+    request.parameters["triton_enable_empty_final_response"].bool_param = True
+    tensors = [(name, INPUTS[name], _pack_bytes(content)) for name, content in (("image", image), ("audio", audio))]
+    tensors += [
+        (name, OPTIONS[name], _pack_option(name, value)) for name, value in options.items() if value is not None
+    ]
+    for name, datatype, content in tensors:
+        request.inputs.add(name=name, datatype=datatype, shape=[1, 1])
+        request.raw_input_contents.append(content)
+    return request
+
+
+class ResponseReader:
+    """Turns the responses to one request, in order, into fragments, and knows whether they are all there."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._last: Fragment | None = None
+        self._final = False
+
+    def feed(self, response: Any) -> Fragment | None:
+        """The fragment in a `ModelStreamInferResponse`, None if it is empty; raises the error that it carries."""
+        if response.error_message:
+            raise from_server_text(response.error_message, self._url)
+        infer = response.infer_response
+        if self._final:
+            raise ProtocolError(f"{self._url} went on answering after its final response")
+        self._final = infer.parameters["triton_final_response"].bool_param
+        if not infer.outputs:
+            return None
+        self._last = _parse_fragment(infer, self._url)
+        return self._last
+
+    def end(self) -> None:
+        """To be called when the stream has ended; raises ProtocolError if something is missing."""
+        done, total = (self._last.frames_done, self._last.frames_total) if self._last else (0, "any")
+        if not self._final or done != total:
+            raise ProtocolError(f"{self._url} ended its answer after {done} of {total} frames")
+
+
+def _pack_bytes(content: bytes) -> bytes:
+    return struct.pack("<I", len(content)) + content
+
+
+def _pack_option(name: str, value: Any) -> bytes:
+    datatype = OPTIONS[name]
+    try:
+        if (datatype == "BOOL") != isinstance(value, bool):
+            raise TypeError
+        number = float(value) if datatype == "FP32" else operator.index(value)
+        return struct.pack(_PACKING[datatype], number)
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise InvalidInputError(f"{name}: expected {_WORDS[datatype]}, got {value!r}") from error
+
+
+def _parse_fragment(infer: Any, url: str) -> Fragment:
+    tensors = dict(zip((output.name for output in infer.outputs), infer.raw_output_contents, strict=False))
+    datatypes = {output.name: output.datatype for output in infer.outputs}
+    if datatypes != OUTPUTS or tensors.keys() != OUTPUTS.keys():
+        raise ProtocolError(f"expected the output tensors {OUTPUTS}, got {datatypes} from {url}")
+    video = tensors["video"]
+    try:
+        (length,) = struct.unpack_from("<I", video)
+        (done,) = struct.unpack(_PACKING["INT32"], tensors["frames_done"])
+        (total,) = struct.unpack(_PACKING["INT32"], tensors["frames_total"])
+    except struct.error as error:
+        raise ProtocolError(f"expected output tensors of one element, got others from {url}: {error}") from error
+    if length != len(video) - 4:
+        raise ProtocolError(f"expected {length} bytes of video, got {len(video) - 4} from {url}")
+    if not 0 <= done <= total or total == 0:
+        raise ProtocolError(f"expected frames_done between 0 and frames_total, got {done} of {total} from {url}")
+    return Fragment(video[4:], done, total)
