@@ -70,21 +70,18 @@ def _embedded(folder: Path) -> Installation:
     shutil.copy2(stubs / version / "triton_python_backend_stub", folder / "python")
 
     libraries = [str(root.parents[1] / "nvidia_pytriton.libs"), *_libpython_folder(version)]
-    packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    environment = dict(os.environ)
-    environment["LD_LIBRARY_PATH"] = _search_path(libraries, "LD_LIBRARY_PATH")
-    environment["PYTHONPATH"] = _search_path(packages, "PYTHONPATH")
-    environment["PYTHONHOME"] = sys.base_prefix
+    # The stub is an isolated interpreter, deaf to PYTHONPATH: its packages are those of the first python3 on PATH.
+    environment = {
+        **os.environ,
+        "LD_LIBRARY_PATH": os.pathsep.join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).rstrip(os.pathsep),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
     return Installation(root / "bin" / "tritonserver", _add_onnxruntime(folder), environment)
 
 
 def _add_onnxruntime(folder: Path) -> Path:
     (folder / "onnxruntime").symlink_to(_OUR_BACKENDS / "onnxruntime")
     return folder
-
-
-def _search_path(first: list[str], variable: str) -> str:
-    return os.pathsep.join([*first, *filter(None, [os.environ.get(variable)])])
 
 
 def _check_platform() -> None:

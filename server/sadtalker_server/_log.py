@@ -4,7 +4,7 @@ import re
 
 _LOADED = re.compile(r"\"successfully loaded '([^']+)'")
 _FAILED = re.compile(r"\"(failed to load '[^']+' version .*)\"$", re.MULTILINE)
-_TAIL_LINES = 20
+_TAIL_LINES = 10
 
 
 def loaded_models(log: str) -> set[str]:
@@ -15,4 +15,5 @@ def loaded_models(log: str) -> set[str]:
 def telling_lines(log: str) -> str:
     """Why models failed to load, in their own words; the last lines of the log where no model did."""
     failures = [failure.replace(r"\n", "\n").replace(r"\"", '"').strip() for failure in _FAILED.findall(log)]
-    return "\n".join(failures or log.rstrip().splitlines()[-_TAIL_LINES:])
+    lines = [line for line in log.splitlines() if line.strip() and not line.startswith(("|", "+"))]  # no tables
+    return "\n".join(failures or lines[-_TAIL_LINES:])
