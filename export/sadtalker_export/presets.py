@@ -7,6 +7,10 @@ from .networks.audio2exp import Audio2ExpSize
 from .networks.audio2pose import Audio2PoseSize
 from .networks.audio_encoder import AudioEncoderSize
 from .networks.dense_motion import DenseMotionSize
+from .networks.face_alignment import FaceAlignmentSize
+from .networks.face_detector import FaceDetectorSize
+from .networks.face_enhancer import FaceEnhancerSize
+from .networks.face_parser import FaceParserSize
 from .networks.face_reconstruction import FaceReconstructionSize
 from .networks.face_renderer import FaceRendererSize
 from .networks.keypoint_detector import KeypointDetectorSize
@@ -26,8 +30,13 @@ class Preset:
     keypoint_detector: KeypointDetectorSize = field(default_factory=KeypointDetectorSize)
     face_renderer: FaceRendererSize = field(default_factory=FaceRendererSize)
     motion: MotionSize = field(default_factory=MotionSize)
+    face_enhancer: FaceEnhancerSize = field(default_factory=FaceEnhancerSize)
+    face_detector: FaceDetectorSize = field(default_factory=FaceDetectorSize)
+    face_alignment: FaceAlignmentSize = field(default_factory=FaceAlignmentSize)
+    face_parser: FaceParserSize = field(default_factory=FaceParserSize)
 
 
+_TINY_RESNET = ResNetSize(width=8, blocks=(1, 1, 1, 1))
 _TINY_AUDIO = AudioEncoderSize(widths=(4, 8, 16, 32, 64))
 
 PRESETS = {
@@ -38,7 +47,7 @@ PRESETS = {
             "tiny",  # same topology, small widths: seconds on a CPU, for tests and the demonstration
             audio2exp=Audio2ExpSize(_TINY_AUDIO),
             audio2pose=Audio2PoseSize(_TINY_AUDIO, hidden=32, unet_widths=(4, 8, 16, 32)),
-            face_reconstruction=FaceReconstructionSize(ResNetSize(width=8, blocks=(1, 1, 1, 1))),
+            face_reconstruction=FaceReconstructionSize(_TINY_RESNET),
             keypoint_detector=KeypointDetectorSize(width=4, max_width=32),
             face_renderer=FaceRendererSize(
                 AppearanceEncoderSize(width=8, residual_blocks=1),
@@ -46,6 +55,10 @@ PRESETS = {
                 SpadeDecoderSize(features=32, middle=32, middle_blocks=1, up=(16, 8), hidden=(16, 8, 8)),
             ),
             motion=MotionSize(width=64),
+            face_enhancer=FaceEnhancerSize(latent=16, widths=(16, 16, 16, 16, 16, 8, 8, 8)),
+            face_detector=FaceDetectorSize(_TINY_RESNET, width=16),
+            face_alignment=FaceAlignmentSize(width=16, stacks=2),
+            face_parser=FaceParserSize(widths=(8, 8, 8, 8, 8), blocks=1),
         ),
     )
 }

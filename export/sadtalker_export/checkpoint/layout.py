@@ -28,7 +28,7 @@ class CheckpointFile:
 
     name: str
     rules: tuple[Rule, ...]
-    entry: str | None = None  # of a pickled dictionary; None for safetensors
+    entry: str | None = None  # of a pickled dictionary; None where the tensors lie bare
     synthetic_prefix: str = ""  # what deterministic values put before the keys of this file
     unused: tuple[str, ...] = ()  # training only: present in the file, absent from our networks
 
@@ -75,6 +75,7 @@ def _fill(template: str, groups: tuple[str, ...]) -> str:
 
 
 def rules(network: str, prefix: str, table: dict[str, str]) -> tuple[Rule, ...]:
+    """The rules of one network from official key -> ours; `prefix` comes before every official one."""
     return tuple(Rule(prefix + official, network, ours) for official, ours in table.items())
 
 

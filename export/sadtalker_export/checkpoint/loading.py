@@ -13,8 +13,10 @@ from ..presets import PRESETS, Preset
 from . import synthetic
 from .layout import MAPPING_CROP, MAPPING_FULL, SADTALKER, CheckpointError, CheckpointFile
 from .manifest import build_networks, expected_shapes
+from .restoration_layout import RESTORATION
 
 _PRESET_MARKER = "generator.first.conv.weight"  # its length tells the presets apart
+_PARALLEL = "module."  # what data-parallel training puts before every key; some published files still have it
 
 
 def files(image_size: int = 256) -> tuple[CheckpointFile, ...]:
@@ -32,10 +34,19 @@ def load_directory(directory: Path, image_size: int = 256) -> tuple[Preset, dict
     return preset, assemble(preset, states)
 
 
+def load_restoration(directory: Path, preset: Preset) -> dict[str, nn.Module]:
+    """The networks that find and restore faces: those whose checkpoint files are in the directory, of a preset.
+
+    Raises `CheckpointError` for a file that is unreadable or holds other tensors than the preset's.
+    """
+    present = [file for file in RESTORATION if (directory / file.name).is_file()]
+    return assemble(preset, {file: read(directory / file.name, file) for file in present})
+
+
 def synthetic_networks(preset: Preset, names: set[str] | None = None, image_size: int = 256) -> dict[str, nn.Module]:
-    """The networks of a preset (or those named) with deterministic weights, without any file."""
+    """SadTalker's networks of a preset (or any that are named) with deterministic weights, without any file."""
     states: dict[CheckpointFile, dict[str, Tensor]] = {}
-    for file in files(image_size):
+    for file in (*files(image_size), *(RESTORATION if names else ())):
         if wanted := file.networks() if names is None else file.networks() & names:
             shapes = expected_shapes(file, preset)
             shapes = {k: s for k, s in shapes.items() if (ours := file.ours(k)) is None or ours[0] in wanted}
@@ -68,16 +79,17 @@ def read(path: Path, file: CheckpointFile) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: not found; `sadtalker-export weights --official {path.parent}` downloads it")
     try:
-        if file.entry is None:
+        if _is_safetensors(file):
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
-    tensors = content.get(file.entry) if isinstance(content, dict) else None
+    tensors = content.get(file.entry) if file.entry and isinstance(content, dict) else content
     if not isinstance(tensors, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
-        raise CheckpointError(f"{path}: expected a dictionary with tensors under {file.entry!r}")
-    return tensors
+        where = f" under {file.entry!r}" if file.entry else ""
+        raise CheckpointError(f"{path}: expected a dictionary with tensors{where}")
+    return {key.removeprefix(_PARALLEL): value for key, value in tensors.items()}
 
 
 def write_synthetic(directory: Path, preset: Preset, file: CheckpointFile) -> Path:
@@ -87,11 +99,15 @@ def write_synthetic(directory: Path, preset: Preset, file: CheckpointFile) -> Pa
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / file.name
     partial = path.with_name(path.name + ".partial")
-    if file.entry is None:
+    if _is_safetensors(file):
         safetensors.torch.save_file(tensors, partial)
     else:
-        torch.save({file.entry: tensors}, partial)
+        torch.save({file.entry: tensors} if file.entry else tensors, partial)
     return partial.replace(path)
+
+
+def _is_safetensors(file: CheckpointFile) -> bool:
+    return file.name.endswith(".safetensors")
 
 
 def _preset_of(state: Mapping[str, Tensor], directory: Path) -> Preset:

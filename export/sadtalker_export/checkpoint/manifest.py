@@ -8,12 +8,17 @@ from torch import nn
 from ..networks.appearance_encoder import AppearanceEncoder
 from ..networks.audio2exp import Audio2Exp
 from ..networks.audio2pose import CHUNK_FRAMES, LATENT, POSE, POSE_STYLES, Audio2Pose
+from ..networks.face_alignment import FaceAlignment
+from ..networks.face_detector import FaceDetector
+from ..networks.face_enhancer import FaceEnhancer
+from ..networks.face_parser import FaceParser
 from ..networks.face_reconstruction import FaceReconstruction
 from ..networks.face_renderer import FaceRenderer
 from ..networks.keypoint_detector import KeypointDetector
 from ..networks.motion import Motion, MotionSize
 from ..presets import Preset
 from .layout import CheckpointFile, Shape
+from .restoration_layout import GFPGAN, PARSENET
 
 FULL_COEFFICIENTS = 73
 
@@ -31,6 +36,10 @@ def build_networks(preset: Preset, names: set[str] | None = None) -> dict[str, n
         "face_renderer": lambda: FaceRenderer(preset.face_renderer),
         "motion": lambda: Motion(motion),
         "motion_full": lambda: Motion(full),
+        "face_enhancer": lambda: FaceEnhancer(preset.face_enhancer),
+        "face_detector": lambda: FaceDetector(preset.face_detector),
+        "face_alignment": lambda: FaceAlignment(preset.face_alignment),
+        "face_parser": lambda: FaceParser(preset.face_parser),
     }
     with torch.device("meta"):
         return {name: make().eval() for name, make in makers.items() if names is None or name in names}
@@ -42,12 +51,34 @@ def expected_shapes(file: CheckpointFile, preset: Preset) -> dict[str, Shape]:
     for name, network in build_networks(preset, file.networks()).items():
         shapes |= {file.official(name, key): tuple(value.shape) for key, value in network.state_dict().items()}
     if file.unused:
-        shapes |= _training_only(preset, shapes)
+        shapes |= _training_only(file, preset, shapes)
     return shapes
 
 
-def _training_only(preset: Preset, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The encoder half of the pose VAE and its discriminator, which no inference uses."""
+def _training_only(file: CheckpointFile, preset: Preset, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """What the file holds and no inference uses."""
+    if file == GFPGAN:
+        return _enhancer_training(preset)
+    if file == PARSENET:
+        return {"out_img_conv.conv2d.weight": (3, preset.face_parser.widths[0], 3, 3), "out_img_conv.conv2d.bias": (3,)}
+    return _pose_training(preset, shapes)
+
+
+def _enhancer_training(preset: Preset) -> dict[str, Shape]:
+    """The generator's mapping network and the pictures that the U-Net was supervised with at every resolution."""
+    size = preset.face_enhancer
+    found: dict[str, Shape] = {}
+    for i in range(1, 16, 2):
+        found[f"stylegan_decoder.style_mlp.{i}.weight"] = (size.latent, size.latent)
+        found[f"stylegan_decoder.style_mlp.{i}.bias"] = (size.latent,)
+    for i, width in enumerate(size.widths[1:]):
+        found[f"toRGB.{i}.weight"] = (3, width // 2, 1, 1)
+        found[f"toRGB.{i}.bias"] = (3,)
+    return found
+
+
+def _pose_training(preset: Preset, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The encoder half of the pose VAE and its discriminator."""
     size = preset.audio2pose
     encoder, decoder = "audio2pose.netG.encoder.", "audio2pose.netG.decoder."
     motion = CHUNK_FRAMES * POSE
