@@ -1,6 +1,7 @@
 """The client for asyncio: the same names and meanings as in `_client`, with `await` in front."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -168,6 +169,11 @@ class AsyncAnimation(AsyncIterator[Fragment]):
 
     async def __aexit__(self, *_: object) -> None:
         self.cancel()
+
+    def __del__(self) -> None:
+        if self._call is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed, and the call with it
+                self._call.cancel()
 
     async def _next_response(self) -> Any:
         if self._call is None:

@@ -1,0 +1,234 @@
+"""The command `sadtalker`: files, exit codes, messages; as a process where signals, pipes and terminals matter."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from fake_triton import endless, error, fragment
+from sadtalker_client import Fragment
+from sadtalker_client._cli import main
+from sadtalker_client._progress import Meter
+
+COMMAND = [sys.executable, "-c", "import sys; from sadtalker_client._cli import main; sys.exit(main())"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working directory, with a portrait and a recording in it."""
+    (tmp_path / "a.png").write_bytes(b"picture")
+    (tmp_path / "b.wav").write_bytes(b"sound")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def sadtalker(folder, capfdbinary):
+    """Runs a command line in this process and returns its exit code and output."""
+
+    def run(*arguments):
+        capfdbinary.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as usage:
+            code = usage.code
+        return subprocess.CompletedProcess(arguments, code, *capfdbinary.readouterr())
+
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def message(done):
+    """The one line of a failed command, which says nothing on standard output."""
+    assert done.stdout == b""
+    (line,) = done.stderr.decode().splitlines()
+    return line
+
+
+def test_animate_writes_the_video_and_says_how_fast(server, folder, sadtalker):
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url)
+    assert done.returncode == 0
+    assert (folder / "out.mp4").read_bytes() == b"onetwothree"
+    assert b"out.mp4: 3 frames in " in done.stderr
+    assert b"first fragment after" in done.stderr
+    assert b"real-time factor" in done.stderr
+    assert [tensor.name for tensor in server.requests[0].inputs] == ["image", "audio"]
+
+
+def test_options_reach_the_server(server, sadtalker):
+    options = [
+        "--pose-style",
+        "7",
+        "--expression-scale",
+        "1.5",
+        "--still",
+        "--seed",
+        "9",
+        "--no-blink",
+        "--size",
+        "512",
+    ]
+    metadata = ["--metadata", "key=a=b"]
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url, *options, *metadata)
+    assert done.returncode == 0
+    request = server.requests[0]
+    contents = {
+        tensor.name: content for tensor, content in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
+    assert contents["pose_style"] == b"\7\0\0\0"
+    assert contents["expression_scale"] == b"\0\0\xc0\x3f"
+    assert contents["still"] == b"\1"
+    assert contents["seed"] == b"\x09" + b"\0" * 7
+    assert contents["blink"] == b"\0"
+    assert contents["size"] == b"\0\2\0\0"
+    assert server.metadata[0]["key"] == "a=b"
+
+
+def test_json_figures(server, sadtalker):
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url, "--json")
+    figures = json.loads(done.stdout)
+    assert figures["output"] == "out.mp4"
+    assert (figures["frames"], figures["bytes"], figures["video_seconds"]) == (3, 11, 0.12)
+    assert 0 < figures["first_fragment_seconds"] <= figures["seconds"]
+    assert figures["real_time_factor"] > 0
+
+
+def test_the_stream_goes_to_a_pipe(server, folder):
+    command = [*COMMAND, "animate", "a.png", "b.wav", "-o", "-", "--url", server.url]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"onetwothree"
+
+
+def test_a_reader_that_leaves_ends_it(server, folder):
+    server.answer = lambda request: endless()
+    command = [*COMMAND, "animate", "a.png", "b.wav", "-o", "-", "--url", server.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.wait(10) == 1
+        assert process.stderr.read() == b"sadtalker: the reader of standard output is gone; cancelled\n"
+    assert server.cancelled.wait(5)
+
+
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_cancels_and_leaves_no_file(server, folder, interruption):
+    server.answer = lambda request: endless()
+    command = [*COMMAND, "animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url]
+    before = set(folder.iterdir())
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 10
+        while set(folder.iterdir()) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert set(folder.iterdir()) != before
+        process.send_signal(interruption)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == b"sadtalker: cancelled\n"
+    assert set(folder.iterdir()) == before
+    assert server.cancelled.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["no.png", "b.wav", "-o", "out.mp4"], "portrait: cannot read no.png: No such file or directory"),
+        (["a.png", "empty.wav", "-o", "out.mp4"], "speech: expected the content of a file, got 0 bytes (empty.wav)"),
+        (["a.png", "b.wav", "-o", "no/out.mp4"], "output: expected a file in a directory that exists, got no/out.mp4"),
+        (["a.png", "b.wav", "-o", "-", "--json"], "output: expected a file together with --json"),
+        (["a.png", "b.wav", "-o", "out.mp4", "--tls-ca", "no.pem"], "tls: root_certificates: cannot read no.pem"),
+        (["a.png", "b.wav", "-o", "out.mp4", "--seed", str(2**63)], "seed: expected a 64-bit integer"),
+    ],
+)
+def test_bad_input_is_code_2(server, folder, sadtalker, arguments, expected):
+    (folder / "empty.wav").touch()
+    done = sadtalker("animate", *arguments, "--url", server.url)
+    assert done.returncode == 2
+    assert message(done).startswith(f"sadtalker: {expected}")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["animate", "a.png"], ["animate", "a", "b", "-o", "c", "--metadata", "x"]])
+def test_bad_usage_is_code_2(sadtalker, arguments):
+    done = sadtalker(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"usage: sadtalker")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "expected"),
+    [
+        ("INVALID_ARGUMENT: the portrait shows no face", 2, "the portrait shows no face"),
+        ("Exceeds maximum queue size", 3, "the queue of {url} is full: Exceeds maximum queue size"),
+        ("INTERNAL: one\n  two", 1, "{url} failed (INTERNAL): one two"),
+    ],
+)
+def test_what_the_server_says_decides_the_code(server, folder, sadtalker, text, code, expected):
+    server.answer = lambda request: [fragment(b"one", 1, 3), error(text)]
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url)
+    assert done.returncode == code
+    assert message(done) == "sadtalker: " + expected.format(url=server.url)
+    assert not (folder / "out.mp4").exists()
+
+
+def test_no_server_is_code_3(sadtalker, free_port):
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", f"127.0.0.1:{free_port}")
+    assert done.returncode == 3
+    assert message(done).startswith(f"sadtalker: 127.0.0.1:{free_port} is unavailable: ")
+
+
+def test_the_timeout_is_code_1(server, folder, sadtalker):
+    server.answer = lambda request: endless()
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url, "--timeout", "0.5")
+    assert done.returncode == 1
+    assert "the timeout passed" in message(done)
+    assert not (folder / "out.mp4").exists()
+
+
+def test_a_full_disk_is_code_1(server, sadtalker):
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "/dev/full", "--url", server.url)
+    assert done.returncode == 1
+    assert "cannot write the video: " in message(done)
+
+
+def test_status(server, sadtalker, free_port):
+    done = sadtalker("status", "--url", server.url)
+    assert (done.returncode, done.stdout.decode()) == (0, f"{server.url} is ready\n")
+    done = sadtalker("status", "--url", f"127.0.0.1:{free_port}")
+    assert (done.returncode, message(done)) == (3, f"sadtalker: 127.0.0.1:{free_port} is not ready")
+    server.ready = False
+    done = sadtalker("status", "--url", server.url, "--wait", "0.5")
+    assert (done.returncode, message(done)) == (3, f"sadtalker: {server.url} was not ready within 0.5 s")
+
+
+def test_a_terminal_gets_a_bar_and_no_video(server, folder):
+    leader, follower = os.openpty()
+    command = [*COMMAND, "animate", "a.png", "b.wav", "--url", server.url, "-o"]
+    settings = {"stdout": follower, "stderr": follower, "timeout": 30}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "150"}
+    refused = subprocess.run([*command, "-"], env=environment, **settings)
+    done = subprocess.run([*command, "out.mp4"], env=environment, **settings)
+    os.close(follower)
+    shown = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert (refused.returncode, done.returncode) == (2, 0)
+    assert "expected a pipe or a file behind -o -, got a terminal" in shown
+    assert "3/3 frames" in shown
+    assert "━" in shown
+
+
+def test_the_meter_counts_from_the_request_on():
+    times = iter([10.0, 12.0, 16.0])
+    meter = Meter(lambda: next(times))
+    meter.add(Fragment(b"abc", 25, 100))
+    meter.add(Fragment(b"de", 100, 100))
+    assert meter.report() == {
+        "frames": 100,
+        "bytes": 5,
+        "video_seconds": 4.0,
+        "seconds": 6.0,
+        "first_fragment_seconds": 2.0,
+        "frames_per_second": 16.667,
+        "real_time_factor": 1.5,
+    }

@@ -1,0 +1,112 @@
+"""The request as it is built, and the contract of the model that it follows."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from sadtalker_client import InvalidInputError, _wire
+from sadtalker_client._wire import build_request
+from tritonclient.grpc import model_config_pb2
+
+CONFIG = Path(__file__).parents[2] / "model_repository" / "sadtalker" / "config.pbtxt"
+
+
+def tensors(**options):
+    request = build_request(b"picture", b"sound", options)
+    return {
+        tensor.name: (tensor.datatype, list(tensor.shape), content)
+        for tensor, content in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
+
+
+def test_the_model_configuration_says_the_same():
+    config = text_format.Parse(CONFIG.read_text(), model_config_pb2.ModelConfig())
+
+    def datatypes(entries):
+        triton = {"TYPE_STRING": "BYTES"}
+        names = [(entry.name, model_config_pb2.DataType.Name(entry.data_type)) for entry in entries]
+        return {name: triton.get(datatype, datatype.removeprefix("TYPE_")) for name, datatype in names}
+
+    assert config.name == _wire.MODEL
+    assert datatypes(entry for entry in config.input if not entry.optional) == _wire.INPUTS
+    assert datatypes(entry for entry in config.input if entry.optional) == _wire.OPTIONS
+    assert datatypes(config.output) == _wire.OUTPUTS
+    assert config.model_transaction_policy.decoupled
+    assert config.max_batch_size == 1
+    assert all(list(entry.dims) == [1] for entry in [*config.input, *config.output])
+
+
+def test_files_are_length_prefixed_bytes():
+    assert tensors() == {
+        "image": ("BYTES", [1, 1], b"\7\0\0\0picture"),
+        "audio": ("BYTES", [1, 1], b"\5\0\0\0sound"),
+    }
+
+
+def test_options_are_packed_as_their_datatypes():
+    packed = tensors(pose_style=7, expression_scale=1.5, still=True, seed=-(2**40), blink=False, size=512)
+    assert {name: packed[name] for name in _wire.OPTIONS} == {
+        "pose_style": ("INT32", [1, 1], struct.pack("<i", 7)),
+        "expression_scale": ("FP32", [1, 1], struct.pack("<f", 1.5)),
+        "still": ("BOOL", [1, 1], b"\1"),
+        "seed": ("INT64", [1, 1], struct.pack("<q", -(2**40))),
+        "blink": ("BOOL", [1, 1], b"\0"),
+        "size": ("INT32", [1, 1], struct.pack("<i", 512)),
+    }
+
+
+def test_options_that_are_none_are_left_to_the_server():
+    assert tensors(pose_style=None, blink=None, seed=0).keys() == {"image", "audio", "seed"}
+
+
+def test_ranges_are_left_to_the_server():
+    assert {"pose_style", "expression_scale"} < tensors(pose_style=46, expression_scale=float("nan")).keys()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("pose_style", "3", "pose_style: expected a 32-bit integer, got '3'"),
+        ("pose_style", 3.0, "pose_style: expected a 32-bit integer, got 3.0"),
+        ("pose_style", True, "pose_style: expected a 32-bit integer, got True"),
+        ("size", 2**31, "size: expected a 32-bit integer, got 2147483648"),
+        ("seed", 2**63, "seed: expected a 64-bit integer, got 9223372036854775808"),
+        ("expression_scale", "big", "expression_scale: expected a number, got 'big'"),
+        ("expression_scale", 1e300, r"expression_scale: expected a number, got 1e\+300"),
+        ("still", 1, "still: expected True or False, got 1"),
+        ("blink", "no", "blink: expected True or False, got 'no'"),
+    ],
+)
+def test_a_wrong_type_is_named(option, value, message):
+    with pytest.raises(InvalidInputError, match=f"^{message}$"):
+        tensors(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("portrait", "message"),
+    [
+        (b"", r"^portrait: expected the content of a file, got 0 bytes \(bytes\)$"),
+        ("nowhere.png", "^portrait: cannot read nowhere.png: No such file or directory$"),
+        ("/", "^portrait: cannot read /: Is a directory$"),
+        (None, "^portrait: expected bytes or a path, got NoneType$"),
+    ],
+)
+def test_what_cannot_be_read_is_named(portrait, message):
+    with pytest.raises(InvalidInputError, match=message):
+        build_request(portrait, b"sound", {})
+
+
+def test_an_empty_file_is_named(tmp_path):
+    empty = tmp_path / "speech.wav"
+    empty.touch()
+    with pytest.raises(
+        InvalidInputError, match=r"^speech: expected the content of a file, got 0 bytes \(.*speech.wav\)$"
+    ):
+        build_request(b"picture", empty, {})
+
+
+def test_more_than_a_message_can_hold_is_refused(monkeypatch):
+    monkeypatch.setattr(_wire, "_MAX_REQUEST_BYTES", 11)
+    with pytest.raises(InvalidInputError, match="expected at most 11 bytes, got 12"):
+        tensors()
