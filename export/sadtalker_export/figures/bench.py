@@ -1,0 +1,98 @@
+"""What a producer works with: inputs by name, networks with deterministic weights, and the server's own modules."""
+
+import gc
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import loading, synthetic
+from ..checkpoint.layout import Shape
+from ..errors import UsageError
+from ..presets import PRESETS
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Network = TypeVar("Network", bound=nn.Module)
+Array = npt.NDArray[np.generic]
+Figures = Mapping[str, Array]
+
+
+class Bench:
+    """Everything is made when first asked for and kept until `release`."""
+
+    def __init__(self, figures: Figures, *, prefix: str, runtime: str, repository: Path) -> None:
+        self.figures = figures
+        self.onnx = runtime == "onnx"
+        self._prefix = prefix
+        self._repository = repository
+        self._networks: dict[str, nn.Module] = {}
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+
+    def figure(self, name: str) -> Array:
+        """An array of the file that is an input. Raises `UsageError` where it is not there."""
+        if name not in self.figures:
+            raise UsageError(f"the figures lack {name!r}, the input that others are computed from")
+        return self.figures[name]
+
+    def frames(self, group: str) -> int:
+        """Length of the time axis (the second) of the arrays of a group: what their inputs were as long as."""
+        return next(figure.shape[1] for name, figure in self.figures.items() if name.startswith(group))
+
+    def input(self, name: str, shape: Shape, low: float | None = None, high: float | None = None) -> Tensor:
+        """The named input, float32: uniform in [low, high), or standard normal without bounds."""
+        return torch.from_numpy(synthetic.named_input(self._prefix + name, shape, low, high))
+
+    def network(self, name: str, kind: type[Network]) -> Network:
+        """One of the official networks in its plain form."""
+        if name not in self._networks:
+            self._networks |= loading.synthetic_networks(PRESETS["official"], {name})
+        network = self._networks[name]
+        assert isinstance(network, kind)
+        return network
+
+    def run(self, name: str, **inputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of one network of `specs.SPECS` as ONNX Runtime computes them on the CPU."""
+        outputs = self._session(name).run(None, {key: value.numpy() for key, value in inputs.items()})
+        return tuple(torch.from_numpy(output) for output in outputs)
+
+    def module(self, model: str, name: str) -> ModuleType:
+        """A module of the model repository: the very code that Triton runs."""
+        path = self._repository / model / "1" / f"{name}.py"
+        if not path.is_file():
+            raise UsageError(f"{path}: not found; --repository names the directory of Triton models")
+        full_name = f"_model_repository_{model}_{name}"
+        spec = importlib.util.spec_from_file_location(full_name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full_name] = module  # dataclasses look their module up
+        spec.loader.exec_module(module)
+        return module
+
+    def release(self, keep: Collection[str]) -> None:
+        """Forget all networks and sessions but those named."""
+        self._networks = {name: network for name, network in self._networks.items() if name in keep}
+        self._sessions = {name: session for name, session in self._sessions.items() if name in keep}
+        gc.collect()
+
+    def _session(self, name: str) -> "onnxruntime.InferenceSession":
+        if name not in self._sessions:
+            from ..onnx_export import export, session  # the exporter, which the torch runtime does without
+            from ..specs import SPECS
+
+            spec = SPECS[name]
+            networks = {part: self.network(part, nn.Module) for part in spec.networks}
+            with tempfile.TemporaryDirectory(prefix="sadtalker-parity-") as directory:
+                path = Path(directory) / f"{name}.onnx"
+                export(spec, spec.build(networks), path)
+                self._sessions[name] = session(path)
+        return self._sessions[name]
