@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from sadtalker_client import SadTalkerClient, SadTalkerError
 
-PAGE = b"<!doctype html><title>SadTalker</title><video src=/video.mp4 autoplay muted controls></video>"
+PAGE = b"<!doctype html><title>SadTalker</title><video src=/video.mp4 autoplay controls></video>"
 
 
 def make_server(client: SadTalkerClient, portrait: str, speech: str, port: int) -> ThreadingHTTPServer:
@@ -38,12 +38,11 @@ def make_server(client: SadTalkerClient, portrait: str, speech: str, port: int) 
                         if not started:  # an error before the first fragment can still be told in words
                             self._start(200, "video/mp4", {"Transfer-Encoding": "chunked"})
                             started = True
-                        self.wfile.write(b"%x\r\n%s\r\n" % (len(fragment.data), fragment.data))
+                        if fragment.data:  # an empty chunk would mean the end
+                            self.wfile.write(b"%x\r\n%s\r\n" % (len(fragment.data), fragment.data))
                 self.wfile.write(b"0\r\n\r\n")
             except SadTalkerError as error:
-                self.close_connection = (
-                    True  # an unfinished chunked answer tells the browser that the video is not whole
-                )
+                self.close_connection = True  # an answer without its end: the browser sees that it is not whole
                 if not started:
                     self.send_error(502, explain=str(error))
             except ConnectionError:
