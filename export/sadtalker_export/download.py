@@ -40,7 +40,7 @@ class _RefusedError(Exception):
     """The server's answer will not change by asking again."""
 
 
-def fetch(file: RemoteFile, directory: Path, on_bytes: Advance, backoff: float = BACKOFF) -> Path:
+def fetch(file: RemoteFile, directory: Path, on_bytes: Advance) -> Path:
     """Download a file into a directory; bytes of an earlier attempt in `<name>.partial` are kept and continued.
 
     `on_bytes` is told how many bytes of the file are there after every block. The file gets its name only when its
@@ -51,10 +51,10 @@ def fetch(file: RemoteFile, directory: Path, on_bytes: Advance, backoff: float =
     if _length(partial) > file.size:
         partial.unlink()
     continued = _length(partial) > 0
-    _complete(file, partial, on_bytes, backoff)
+    _complete(file, partial, on_bytes)
     if sha256(partial) != file.sha256 and continued:  # the old part may be of another file: once more from the start
         partial.unlink()
-        _complete(file, partial, on_bytes, backoff)
+        _complete(file, partial, on_bytes)
     if (found := sha256(partial)) != file.sha256:
         partial.unlink()
         raise CheckFailedError(f"{file.url}: expected SHA-256 {file.sha256}, got {found}; the file is not kept")
@@ -75,10 +75,10 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _complete(file: RemoteFile, partial: Path, on_bytes: Advance, backoff: float) -> None:
+def _complete(file: RemoteFile, partial: Path, on_bytes: Advance) -> None:
     """Ask until the partial file is as long as the whole; attempts that bring nothing are counted."""
-    fruitless = 0
-    while (have := _length(partial)) < file.size:
+    furthest, fruitless = _length(partial), 0
+    while _length(partial) < file.size:
         problem = "the connection ended early"
         try:
             _continue(file, partial, on_bytes)
@@ -86,15 +86,16 @@ def _complete(file: RemoteFile, partial: Path, on_bytes: Advance, backoff: float
             raise CheckFailedError(f"{file.url}: {error}") from error
         except _LostError as error:
             problem = str(error)
-        if _length(partial) > have:
-            fruitless = 0
+        have = _length(partial)
+        if have > furthest:
+            furthest, fruitless = have, 0
             continue
         fruitless += 1
         if fruitless == ATTEMPTS:
             raise CheckFailedError(
                 f"{file.url}: {problem} ({have} of {file.size} bytes are there; {ATTEMPTS} attempts)"
             )
-        time.sleep(backoff * 2 ** (fruitless - 1))
+        time.sleep(BACKOFF * 2 ** (fruitless - 1))
 
 
 def _continue(file: RemoteFile, partial: Path, on_bytes: Advance) -> None:
@@ -102,6 +103,8 @@ def _continue(file: RemoteFile, partial: Path, on_bytes: Advance) -> None:
     have = _length(partial)
     with _open(file.url, have) as response:
         resumed = response.status == 206  # a plain 200 starts over
+        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _RefusedError(f"asked for the bytes from {have} on, got {response.headers.get('Content-Range')!r}")
         offered = _offered_size(response)
         if offered not in (None, file.size):
             raise _RefusedError(f"expected {file.size} bytes, the server offers {offered}")

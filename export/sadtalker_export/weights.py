@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=("enhancer", "detectors"),
         default=[],
-        help="also download the face enhancer's or the face detectors' files; may be repeated",
+        help="also the face enhancer's or the face detectors' files; may be repeated",
     )
     parser.add_argument("--mirror", metavar="URL", help="download URL/<file name> instead of the published releases")
     parser.add_argument(
@@ -101,14 +101,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    purposes = {"motion", *map(str, args.size), *args.extras}
     if args.synthetic:
-        if args.mirror or args.extras:
-            raise UsageError("--mirror and --with go with --official, not with --synthetic")
-        write_synthetic_files(args.synthetic, args.preset or "official", args.size)
+        if args.mirror:
+            raise UsageError("--mirror goes with --official, not with --synthetic")
+        write_synthetic_files(args.synthetic, purposes, args.preset or "official")
     else:
         if args.preset:
             raise UsageError("--preset goes with --synthetic: the official files have one size")
-        download(args.official, {"motion", *map(str, args.size), *args.extras}, args.mirror)
+        download(args.official, purposes, args.mirror)
     return 0
 
 
@@ -120,7 +121,7 @@ def catalogue(purposes: set[str], mirror: str | None = None) -> list[RemoteFile]
     return [replace(file, url=f"{mirror.rstrip('/')}/{file.name}") if mirror else file for file in files]
 
 
-def download(directory: Path, purposes: set[str], mirror: str | None = None, backoff: float = 1.0) -> None:
+def download(directory: Path, purposes: set[str], mirror: str | None = None) -> None:
     """Bring the official files into a directory; intact ones stay, others of their name are moved aside."""
     columns = (
         TextColumn("{task.description}"),
@@ -141,23 +142,26 @@ def download(directory: Path, purposes: set[str], mirror: str | None = None, bac
                     continue
                 rejected = path.replace(path.with_name(path.name + ".rejected"))
                 progress.console.print(f"{file.name}: not the published file, moved to {rejected.name}")
-            fetch(file, directory, partial(_show, progress, task), backoff)
+            fetch(file, directory, partial(_show, progress, task))
 
 
 def _show(progress: Progress, task: TaskID, done: int) -> None:
     progress.update(task, completed=done)
 
 
-def write_synthetic_files(directory: Path, preset: str, image_sizes: list[int]) -> None:
-    """Write every checkpoint file of a preset in the official layout, from deterministic values."""
-    from .checkpoint import loading  # PyTorch, which a download does without
+def write_synthetic_files(directory: Path, purposes: set[str], preset: str) -> None:
+    """Write the same files as `download` brings, of a preset, from deterministic values."""
+    from .checkpoint import layout, loading, restoration_layout  # PyTorch, which a download does without
     from .presets import PRESETS
 
-    files = {file.name: file for size in image_sizes for file in loading.files(size)}
+    known = (*layout.SADTALKER.values(), layout.MAPPING_CROP, layout.MAPPING_FULL, *restoration_layout.RESTORATION)
+    layouts = {file.name: file for file in known}
+    names = [file.name for file in catalogue(purposes)]
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(None), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(files))
-        for file in files.values():
-            progress.update(task, description=file.name)
-            loading.write_synthetic(directory, PRESETS[preset], file)
+        task = progress.add_task("", total=len(names))
+        for name in names:
+            progress.update(task, description=name)
+            loading.write_synthetic(directory, PRESETS[preset], layouts[name])
             progress.advance(task)
+        progress.update(task, description=f"{len(names)} files of the {preset} preset in {directory}")
