@@ -171,5 +171,5 @@ def peaks(heatmaps: Tensor) -> Tensor:
 
 def usual_68(points: Tensor) -> Tensor:
     """The 68 landmarks of the iBUG scheme from the 98 of WFLW, both [B, N, 2]."""
-    first, second = zip(*_PAIRS, strict=True)
-    return (points[:, list(first)] + points[:, list(second)]) / 2
+    first, second = torch.tensor(_PAIRS, device=points.device).unbind(1)
+    return (points.index_select(1, first) + points.index_select(1, second)) / 2

@@ -13,6 +13,7 @@ MEAN = (104.0, 117.0, 123.0)  # of the training pictures: blue, green, red
 STRIDES = (8, 16, 32)
 PRIOR_SIZES = ((16, 32), (64, 128), (256, 512))  # pixels, per stride
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+LARGEST_OFFSET = 20.0  # of a box's logarithmic size: 55 times its prior, beyond which the network only makes noise
 LANDMARKS = 5  # left eye, right eye, nose, left and right mouth corner, as seen in the picture
 
 
@@ -74,8 +75,9 @@ class FaceDetector(nn.Module):
         height, width = picture.shape[2:]
         priors = prior_boxes(height, width).to(picture)
         size = picture.new_tensor([width, height])
-        landmarks = decode_landmarks(landmarks, priors).reshape(*scores.shape[:2], LANDMARKS, 2)
-        return decode_boxes(boxes, priors) * size.repeat(2), scores[:, :, 1], landmarks * size
+        boxes = decode_boxes(boxes.clamp(max=LARGEST_OFFSET), priors) * size.repeat(2)
+        landmarks = decode_landmarks(landmarks, priors).reshape(*scores.shape[:2], LANDMARKS, 2) * size
+        return boxes, scores[:, :, 1], landmarks
 
     def regress(self, centred: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Picture, BGR without `MEAN` -> boxes [B, P, 4] and landmarks [B, P, 10] relative to the priors, and between

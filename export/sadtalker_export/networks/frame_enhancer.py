@@ -1,0 +1,99 @@
+"""A chunk of frames at twice the size with the face restored: found by its landmarks, enhanced, pasted back."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .face_enhancer import FaceEnhancer
+
+FACE = 512  # side of the aligned face, as in FFHQ
+# Where the eyes, the nose and the corners of the mouth are in an aligned face, (x, y) in pixels.
+TEMPLATE = (
+    (192.98138, 239.94708),
+    (318.90277, 240.1936),
+    (256.63416, 314.01935),
+    (201.26117, 371.41043),
+    (313.08905, 371.15118),
+)
+SCALE = 2
+# The restored face fades out between these distances from the edge of its square, in pixels of the square.
+FADE_FROM, FADE_TO = 24.0, 80.0
+
+
+class FrameEnhancer(nn.Module):
+    """Frames uint8 [B, F, H, W, 3] (RGB) and landmarks of the face -> frames uint8 [B, F, 2H, 2W, 3].
+
+    `landmarks` [B, 5, 2] are the centres of the left and the right eye as seen in the picture, the tip of the nose, and
+    the left and the right corner of the mouth: (x, y) in pixels of a frame, whole numbers at pixel centres. They serve
+    all frames of a portrait alike: found anew in each frame they would make the face tremble.
+
+    The face is sampled, restored, and laid over the enlarged frame under a mask that fades towards the edges of its
+    square. Outside of the square the frame is only enlarged.
+    """
+
+    def __init__(self, enhancer: FaceEnhancer) -> None:
+        super().__init__()
+        self.enhancer = enhancer
+
+    def forward(self, frames: Tensor, landmarks: Tensor) -> Tensor:
+        b, f, h, w, _ = frames.shape
+        alignment = similarity(landmarks, landmarks.new_tensor(TEMPLATE))
+        alignment = alignment.unsqueeze(1).expand(-1, f, -1, -1).flatten(0, 1)
+        images = frames.flatten(0, 1).permute(0, 3, 1, 2).to(alignment.dtype) / 127.5 - 1
+        faces = sample(images, transform(invert(alignment), pixels(FACE, FACE, alignment)), "border")
+        restored = self.enhancer(faces).clamp(-1, 1)
+        centres = (pixels(SCALE * h, SCALE * w, alignment) + 0.5) / SCALE - 0.5
+        places = transform(alignment, centres)
+        mask = fading(places)
+        enlarged = F.interpolate(images, scale_factor=float(SCALE), mode="bicubic", align_corners=False)
+        blended = enlarged + mask * (sample(restored, places, "zeros") - enlarged)
+        levels = ((blended + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)
+        return levels.permute(0, 2, 3, 1).reshape(b, f, SCALE * h, SCALE * w, 3)
+
+
+def similarity(points: Tensor, template: Tensor) -> Tensor:
+    """The rotation, scaling and shift [N, 2, 3] that takes points [N, P, 2] closest to a template [P, 2].
+
+    Least squares in closed form: with points as complex numbers it is a linear regression.
+    """
+    centre, goal = points.mean(1), template.mean(0)
+    p, t = points - centre.unsqueeze(1), template - goal
+    spread = p.square().sum((1, 2))
+    along = (p * t).sum((1, 2)) / spread
+    across = (p[..., 0] * t[..., 1] - p[..., 1] * t[..., 0]).sum(1) / spread
+    linear = torch.stack([torch.stack([along, -across], 1), torch.stack([across, along], 1)], 1)
+    return torch.cat([linear, goal[:, None] - linear @ centre.unsqueeze(2)], 2)
+
+
+def pixels(height: int, width: int, like: Tensor) -> Tensor:
+    """(x, y) of every pixel, row by row: [height, width, 2]."""
+    y, x = (torch.arange(n, dtype=like.dtype, device=like.device) for n in (height, width))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def transform(matrix: Tensor, points: Tensor) -> Tensor:
+    """Affine matrices [N, 2, 3] applied to points [H, W, 2]: [N, H, W, 2]."""
+    linear, shift = matrix[:, None, None, :, :2], matrix[:, None, None, :, 2]
+    return (linear * points[None, :, :, None, :]).sum(-1) + shift
+
+
+def invert(matrix: Tensor) -> Tensor:
+    """The inverse of affine matrices [N, 2, 3], in closed form: exporters have no general one."""
+    a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
+    linear = torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / (a * d - b * c)[:, None, None]
+    return torch.cat([linear, -(linear @ matrix[:, :, 2:])], 2)
+
+
+def sample(images: Tensor, places: Tensor, padding: str) -> Tensor:
+    """Images [N, C, H, W] at pixels (x, y) [N, h, w, 2], bilinearly: [N, C, h, w]."""
+    height, width = images.shape[2:]
+    grid = places * places.new_tensor([2 / (width - 1), 2 / (height - 1)]) - 1
+    return F.grid_sample(images, grid, padding_mode=padding, align_corners=True)
+
+
+def fading(places: Tensor) -> Tensor:
+    """Weight of the restored face at places [N, H, W, 2] of its square: [N, 1, H, W] from 0 to 1, without a kink."""
+    distance = torch.minimum(places, FACE - 1 - places)
+    ramp = ((distance - FADE_FROM) / (FADE_TO - FADE_FROM)).clamp(0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return (ramp[..., 0] * ramp[..., 1]).unsqueeze(1)
