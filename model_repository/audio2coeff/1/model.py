@@ -43,15 +43,15 @@ async def _answer(request):
 async def _coefficients(clip: Clip, start: int, stop: int) -> np.ndarray:
     """Coefficients of frames [start, stop): float32 [stop - start, 70]."""
     chunks = pose_chunks(*smoothing_range(start, stop, clip.frames), clip.frames)
-    expression, motion = await asyncio.gather(
+    [expression], [motion] = await asyncio.gather(
         call("audio2exp", clip.expression_inputs(start, stop), "expression"),
         call("audio2pose", clip.pose_inputs(chunks), "pose_motion") if chunks else _no_motion(),
     )
     return np.concatenate([expression, clip.pose(start, stop, chunks, motion)], axis=1)
 
 
-async def _no_motion() -> np.ndarray:
-    return np.empty((0, CHUNK, POSE_SIZE), np.float32)  # a clip of one frame
+async def _no_motion() -> list[np.ndarray]:
+    return [np.empty((0, CHUNK, POSE_SIZE), np.float32)]  # a clip of one frame
 
 
 def _input(request, name: str) -> np.ndarray | None:

@@ -1,0 +1,166 @@
+"""One video from beginning to end: decodes the speech, encodes the portrait, renders chunk after chunk, muxes."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from .audio import Recording, Track, decode
+from .coefficients import CoefficientStream
+from .mp4 import FragmentedMp4
+from .options import SIZE, Options
+from .portraits import Portrait, PortraitCache, pixel_aspect
+from .windows import CHUNK, chunk_count, chunk_windows, needed, source_coefficients, source_windows, styled
+
+Call = Callable[..., Awaitable[list[np.ndarray]]]
+"""Runs a model of the server: `call(model, inputs by name, *output names)` gives those outputs."""
+
+
+class Observer(Protocol):
+    """Is told how the work goes."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Surrounds one run of a stage: portrait, decoding, coefficients, render or encode."""
+
+    def portrait_lookup(self, hit: bool) -> None: ...
+
+    def frames_rendered(self, frames: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """The next bytes of a video."""
+
+    video: bytes
+    frames_done: int
+    """Frames of the video that are complete with these bytes."""
+    frames_total: int
+
+    @property
+    def last(self) -> bool:
+        return self.frames_done == self.frames_total
+
+
+class Animator:
+    """Makes videos side by side, with the portraits of past ones at hand.
+
+    Args:
+        call: runs the other models.
+        observer: for metrics.
+        max_audio_seconds: longer recordings are refused.
+        chunks_in_flight: how many chunks of a video may be rendered at a time.
+        cached_portraits: how many encoded portraits are kept, 8 MiB each.
+    """
+
+    def __init__(
+        self, call: Call, observer: Observer, max_audio_seconds: float, chunks_in_flight: int, cached_portraits: int
+    ) -> None:
+        self._call = call
+        self._observer = observer
+        self._max_audio_seconds = max_audio_seconds
+        self._chunks_in_flight = chunks_in_flight
+        self._portraits = PortraitCache(self._encode_portrait, cached_portraits, observer.portrait_lookup)
+
+    async def animate(self, image: bytes, audio: bytes, options: Options) -> AsyncGenerator[Fragment, None]:
+        """Yields the video in fragments of 5 frames, the last one perhaps shorter. Close it to stop the work.
+
+        Raises:
+            InputError: the recording cannot be used.
+            Exception: what `call` raises, for instance when the portrait cannot be used.
+        """
+        encoding = asyncio.create_task(self._portraits.get(image))
+        try:
+            with self._observer.stage("decoding"):
+                recording = await asyncio.to_thread(decode, audio, self._max_audio_seconds)
+            portrait = await encoding
+        finally:
+            encoding.cancel()
+
+        track = Track(recording)
+        writer = await asyncio.to_thread(
+            FragmentedMp4, recording.frames, SIZE, SIZE, recording.channels, track.read, portrait.pixel_aspect
+        )
+        done = 0
+        try:
+            async with aclosing(self._render(portrait, recording, options)) as chunks:
+                async for pictures in chunks:
+                    with self._observer.stage("encode"):
+                        video = await asyncio.to_thread(writer.write, pictures)
+                    done += len(pictures)
+                    yield Fragment(video, done, recording.frames)
+        finally:
+            writer.close()
+            track.close()
+
+    async def _encode_portrait(self, image: bytes) -> Portrait:
+        with self._observer.stage("portrait"):
+            appearance, canonical_keypoints, reconstruction, geometry = await self._call(
+                "encode_portrait",
+                {"image": np.array([[image]], np.object_)},
+                "appearance",
+                "canonical_keypoints",
+                "coefficients",
+                "geometry",
+            )
+            coefficients = source_coefficients(reconstruction[0])
+            [keypoints] = await self._call(
+                "motion",
+                {"canonical_keypoints": canonical_keypoints, "coefficient_windows": source_windows(coefficients)[None]},
+                "keypoints",
+            )
+        renderer_inputs = {
+            "appearance": appearance,
+            "canonical_keypoints": canonical_keypoints,
+            "source_keypoints": keypoints[:, 0],
+        }
+        return Portrait(renderer_inputs, coefficients, pixel_aspect(geometry[0]))
+
+    async def _render(
+        self, portrait: Portrait, recording: Recording, options: Options
+    ) -> AsyncGenerator[np.ndarray, None]:
+        """Yields the frames of one chunk after the other: uint8 [up to 5, 256, 256, 3]."""
+        frames = recording.frames
+        coefficients = CoefficientStream(frames, partial(self._fetch_coefficients, portrait, recording, options))
+        rendering: deque[asyncio.Task[np.ndarray]] = deque()
+        try:
+            for chunk in range(chunk_count(frames)):
+                windows = chunk_windows(await coefficients.first(needed(chunk, frames)), chunk, frames)
+                rendering.append(asyncio.create_task(self._render_chunk(portrait, windows, frames - chunk * CHUNK)))
+                # The first chunk travels alone: in one batch with the next ones it would take as long as all of them.
+                if chunk == 0 or len(rendering) == self._chunks_in_flight:
+                    yield await rendering.popleft()
+            while rendering:
+                yield await rendering.popleft()
+        finally:
+            for chunk in rendering:
+                chunk.cancel()
+            await asyncio.gather(*rendering, return_exceptions=True)
+            await coefficients.close()
+
+    async def _fetch_coefficients(
+        self, portrait: Portrait, recording: Recording, options: Options, start: int, stop: int
+    ) -> np.ndarray:
+        inputs = {
+            "waveform": recording.waveform,
+            "source_coefficients": portrait.coefficients,
+            "pose_style": np.array([options.pose_style], np.int32),
+            "seed": np.array([options.seed], np.int64),
+            "blink": np.array([options.blink]),
+            "frames": np.array([start, stop], np.int32),
+        }
+        with self._observer.stage("coefficients"):
+            [values] = await self._call("audio2coeff", inputs, "coefficients")
+        return styled(values, portrait.coefficients, options.expression_scale, options.still)
+
+    async def _render_chunk(self, portrait: Portrait, windows: np.ndarray, frames_left: int) -> np.ndarray:
+        inputs = {**portrait.renderer_inputs, "coefficient_windows": windows[None]}
+        with self._observer.stage("render"):
+            [pictures] = await self._call("render_frames", inputs, "frames")
+        pictures = pictures[0, :frames_left]
+        self._observer.frames_rendered(len(pictures))
+        return pictures

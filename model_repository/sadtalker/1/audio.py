@@ -1,0 +1,128 @@
+"""Decodes an uploaded recording of any format: once for the networks, once more, bit by bit, for the video's sound."""
+
+import io
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+
+from .errors import InputError
+
+SPEECH_RATE = 16_000  # Hz, what the networks hear
+TRACK_RATE = 48_000  # Hz, of the video's sound; AAC blocks are then half as long as a video frame
+FRAME_RATE = 25  # video frames per second
+SAMPLES_PER_FRAME = SPEECH_RATE // FRAME_RATE
+SAMPLE_RATES = range(4_000, 768_001)  # Hz, accepted; a made-up rate of 1 Hz would swell to any size
+ANY_CHANNELS, MONO = (3, 64), 1
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Speech, decoded for the networks, and still encoded for the sound track."""
+
+    waveform: np.ndarray
+    """float32 [samples], 16 kHz, mean of the channels, in [-1, 1]."""
+    channels: int
+    """Of the sound track: 2 for stereo, else 1."""
+    data: bytes
+
+    @property
+    def frames(self) -> int:
+        """Number of 25-fps video frames that the speech fills, at least 1."""
+        return len(self.waveform) // SAMPLES_PER_FRAME
+
+
+def decode(data: bytes, max_seconds: float) -> Recording:
+    """Decodes the first audio stream in `data`.
+
+    Raises:
+        InputError: nothing FFmpeg can read, no audio stream, longer than `max_seconds` (found without decoding the
+            rest), shorter than one video frame, or with samples that are not finite.
+    """
+    if not data:
+        raise InputError("audio: expected a recording, got 0 bytes")
+    parts, samples, channels = [], 0, 1
+    for block in _blocks(data, SPEECH_RATE):
+        channels = len(block)
+        parts.append(block.mean(axis=0))
+        samples += block.shape[1]
+        if samples > max_seconds * SPEECH_RATE:
+            raise InputError(f"audio: expected at most {max_seconds:g} seconds, got a longer recording")
+    if samples < SAMPLES_PER_FRAME:
+        raise InputError(
+            f"audio: expected at least one video frame of sound ({1 / FRAME_RATE:g} s), got {samples / SPEECH_RATE:g} s"
+        )
+    waveform = np.concatenate(parts)
+    if not np.isfinite(waveform).all():
+        raise InputError("audio: expected finite samples, got NaN or infinity")
+    return Recording(np.clip(waveform, -1, 1), 2 if channels == 2 else 1, data)
+
+
+class Track:
+    """The sound of a recording, decoded as it is read, so that no more of it lies in memory than is needed."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._channels = recording.channels
+        self._blocks = _blocks(recording.data, TRACK_RATE)
+        self._ready = np.empty((self._channels, 0), np.float32)
+
+    def read(self, samples: int) -> np.ndarray:
+        """The next samples: float32 [channels, samples], 48 kHz, in [-1, 1]; silence after the end."""
+        parts = [self._ready]
+        missing = samples - self._ready.shape[1]
+        while missing > 0 and (block := next(self._blocks, None)) is not None:
+            if self._channels == 1:
+                block = block.mean(axis=0, keepdims=True)
+            parts.append(np.clip(block, -1, 1))
+            missing -= block.shape[1]
+        if missing > 0:
+            parts.append(np.zeros((self._channels, missing), np.float32))
+        known = np.concatenate(parts, axis=1)
+        self._ready = known[:, samples:]
+        return known[:, :samples]
+
+    def close(self) -> None:
+        """Lets go of the decoder."""
+        self._blocks.close()
+
+
+def _blocks(data: bytes, rate: int) -> Generator[np.ndarray, None, None]:
+    """Samples of the first audio stream as float32 [channels, n], at `rate` Hz.
+
+    Like FFmpeg's own tools, packets that do not decode are left out.
+    """
+    # A playlist among the bytes must not make FFmpeg open a file or an address: no protocol is allowed.
+    try:
+        container = av.open(io.BytesIO(data), options={"protocol_whitelist": "none"})
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(
+            f"audio: expected a recording that FFmpeg can read, got {len(data)} bytes of something else"
+        ) from error
+    with container:
+        if not container.streams.audio:
+            kinds = sorted({stream.type for stream in container.streams})
+            raise InputError(
+                f"audio: expected a file with an audio stream, got one with {' and '.join(kinds) or 'none'}"
+            )
+        stream = container.streams.audio[0]
+        if stream.rate not in SAMPLE_RATES:
+            raise InputError(
+                f"audio: expected a sample rate of {SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]} Hz, got {stream.rate} Hz"
+            )
+        resampler = av.AudioResampler(format="fltp", rate=rate)
+        try:
+            for packet in container.demux(stream):
+                for frame in _decoded(packet):
+                    frame.pts = None  # gaps between time stamps are not filled
+                    yield from (block.to_ndarray() for block in resampler.resample(frame))
+            yield from (block.to_ndarray() for block in resampler.resample(None))
+        except (av.FFmpegError, ValueError) as error:
+            raise InputError(f"audio: expected a readable recording, got one that breaks off ({error})") from error
+
+
+def _decoded(packet: av.Packet) -> list[av.AudioFrame]:
+    try:
+        return packet.decode()
+    except av.InvalidDataError:
+        return []

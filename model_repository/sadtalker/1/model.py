@@ -1,0 +1,103 @@
+"""Triton's side of the talking head: admits requests, turns tensors into a video and its fragments into responses.
+
+Videos run as coroutines of one event loop in a thread of its own. `execute` only returns when there is room for its
+request; until then it and all behind it wait in Triton's queue, where the limits, timeouts and counters are. (An
+`async def execute` of a decoupled model returns at once: Triton's queue would always be empty and never full.)
+"""
+
+import asyncio
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from .animation import Animator
+from .audio import FRAME_RATE
+from .bls import CallError, call
+from .errors import InputError
+from .metrics import Metrics
+from .options import Options
+
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+OPTIONS = ("pose_style", "expression_scale", "still", "seed", "blink", "size")
+
+
+class TritonPythonModel:
+    """Every request gets fragments and a final flag with the last, or one error with it."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        parameters = json.loads(args["model_config"])["parameters"]
+
+        def parameter(name: str) -> float:
+            return float(parameters[name]["string_value"])
+
+        videos, chunks = int(parameter("videos_at_once")), int(parameter("chunks_in_flight"))
+        self._room = threading.Semaphore(videos)
+        self._metrics = Metrics()
+        self._animator = Animator(
+            call, self._metrics, parameter("max_audio_seconds"), chunks, int(parameter("portrait_cache_entries"))
+        )
+        self._loop = asyncio.new_event_loop()
+        # A call of another model keeps a thread until it is answered: chunks and coefficients, besides encoding.
+        self._loop.set_default_executor(ThreadPoolExecutor(videos * (chunks + 2), "video"))
+        self._thread = threading.Thread(target=self._loop.run_forever, name="videos", daemon=True)
+        self._thread.start()
+
+    def execute(self, requests: list) -> None:
+        for request in requests:
+            self._room.acquire()
+            sender = request.get_response_sender()
+            # Copies: a request's tensors must not be touched once `execute` has returned.
+            inputs = {tensor.name(): tensor.as_numpy().item() for tensor in request.inputs()}
+            asyncio.run_coroutine_threadsafe(self._answer(sender, inputs), self._loop)
+
+    def finalize(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    async def _answer(self, sender, inputs: dict) -> None:
+        """Sends a video's fragments; on failure, the one error."""
+        self._metrics.video_started()
+        outcome, error = "finished", None
+        try:
+            if not await self._send_video(sender, inputs):
+                outcome, error = "cancelled", pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED)
+        except InputError as refusal:
+            outcome, error = "refused", pb_utils.TritonError(str(refusal), pb_utils.TritonError.INVALID_ARG)
+        except CallError as failure:
+            error = failure.error
+            outcome = "refused" if error.code() == pb_utils.TritonError.INVALID_ARG else "failed"
+        except Exception as failure:
+            pb_utils.Logger.log_error(f"sadtalker: {failure!r}")
+            outcome, error = "failed", pb_utils.TritonError(f"sadtalker failed: {failure!r}")
+        finally:
+            self._metrics.video_ended(outcome)
+            self._room.release()
+        if error is not None:
+            sender.send(pb_utils.InferenceResponse(error=error), flags=FINAL)
+
+    async def _send_video(self, sender, inputs: dict) -> bool:
+        """Returns False when the caller went away before the end."""
+        start, frames = time.perf_counter(), 0
+        options = Options(**{name: inputs[name] for name in OPTIONS if name in inputs})
+        async with aclosing(self._animator.animate(inputs["image"], inputs["audio"], options)) as fragments:
+            async for fragment in fragments:
+                if sender.is_cancelled():
+                    return False
+                if frames == 0:
+                    self._metrics.first_fragment(time.perf_counter() - start)
+                frames = fragment.frames_done
+                response = pb_utils.InferenceResponse(
+                    [
+                        pb_utils.Tensor("video", np.array([[fragment.video]], np.object_)),
+                        pb_utils.Tensor("frames_done", np.array([[fragment.frames_done]], np.int32)),
+                        pb_utils.Tensor("frames_total", np.array([[fragment.frames_total]], np.int32)),
+                    ]
+                )
+                await asyncio.to_thread(sender.send, response, flags=FINAL if fragment.last else 0)
+        self._metrics.real_time_factor((time.perf_counter() - start) * FRAME_RATE / frames)
+        return True

@@ -1,0 +1,66 @@
+"""Which coefficients each chunk of video frames sees, and in what order a stream asks for them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+CHUNK = 5  # video frames that are rendered in one go
+RADIUS = 13  # frames that the renderer sees before and after its own
+WINDOW = 2 * RADIUS + 1
+EXPRESSION_SIZE, SIZE = 64, 70  # coefficients of a frame: expression, then 3 angles and 3 translations
+
+# Ranges end where the frames of whole 32-frame pose chunks, smoothed with 6 frames of look-ahead, end.
+FIRST_RANGE, POSE_CHUNK, LONGEST_RANGE = 27, 32, 128
+
+
+def chunk_count(frames: int) -> int:
+    """Chunks of a video, the last one perhaps partly filled."""
+    return -(-frames // CHUNK)
+
+
+def needed(chunk: int, frames: int) -> int:
+    """How many of a video's frames must have coefficients before a chunk can be rendered."""
+    return min((chunk + 1) * CHUNK + RADIUS, frames)
+
+
+def chunk_windows(coefficients: np.ndarray, chunk: int, frames: int) -> np.ndarray:
+    """What the renderer sees of one chunk: float32 [5, 70, 27].
+
+    Args:
+        coefficients: float32 [at least `needed(chunk, frames)`, 70].
+        chunk: its index; past the video's end its last frame is repeated.
+        frames: of the whole video; windows are clamped to its ends.
+    """
+    centres = np.minimum(np.arange(chunk * CHUNK, (chunk + 1) * CHUNK), frames - 1)
+    indices = np.clip(centres[:, None] + np.arange(-RADIUS, RADIUS + 1), 0, frames - 1)
+    return np.ascontiguousarray(coefficients[indices].transpose(0, 2, 1))
+
+
+def source_windows(source: np.ndarray) -> np.ndarray:
+    """The windows of a chunk in which the portrait's own coefficients [70] stand still: float32 [5, 70, 27]."""
+    return np.tile(source[None, :, None], (CHUNK, 1, WINDOW))
+
+
+def ranges(frames: int) -> Iterator[tuple[int, int]]:
+    """Ranges of frames to ask for one after the other: a short one, for an early start, then growing ones."""
+    start, stop, length = 0, FIRST_RANGE, POSE_CHUNK
+    while start < frames:
+        yield start, min(stop, frames)
+        start, stop, length = stop, stop + length, min(2 * length, LONGEST_RANGE)
+
+
+def source_coefficients(reconstruction: np.ndarray) -> np.ndarray:
+    """The 70 that drive the renderer among the 257 of a 3-D reconstruction.
+
+    Those are 80 identity, 64 expression, 80 texture, 3 angles, 27 lighting, 3 translation.
+    """
+    return np.concatenate([reconstruction[80:144], reconstruction[224:227], reconstruction[254:257]])
+
+
+def styled(coefficients: np.ndarray, source: np.ndarray, expression_scale: float, still: bool) -> np.ndarray:
+    """Coefficients [n, 70] with the expression scaled and, for `still`, the pose of the portrait `source` [70]."""
+    coefficients = coefficients.copy()
+    coefficients[:, :EXPRESSION_SIZE] *= np.float32(expression_scale)
+    if still:
+        coefficients[:, EXPRESSION_SIZE:] = source[EXPRESSION_SIZE:]
+    return coefficients
