@@ -57,7 +57,7 @@ _UNAVAILABLE_TEXTS = (
     "Server not ready",
     "Stub process",
 )
-_REQUEST_ID = re.compile(r"^\[request id: [^]]*\] ")
+_ROUTE = re.compile(r"^(\[request id: [^]]*\] |in ensemble '[^']*', )+")  # what Triton puts before a model's words
 
 
 def from_rpc(error: grpc.RpcError, url: str) -> SadTalkerError:
@@ -74,10 +74,11 @@ def from_server_text(text: str, url: str) -> SadTalkerError:
     """The exception for an error message inside a stream.
 
     Triton delivers a failed request of a decoupled model as a bare sentence. (Its header `triton_grpc_error` asks
-    for a status instead, but a server of version 2.51 crashes when such a stream is also cancelled.) So the model
-    begins the sentence with the status, as in "INVALID_ARGUMENT: the portrait shows no face".
+    for a status instead, but a server of version 2.51 crashes when such a stream is also cancelled.) Calls between
+    models lose the status, too. So the model that finds fault with its input begins the sentence with the status,
+    as in "INVALID_ARGUMENT: the portrait shows no face".
     """
-    text = _REQUEST_ID.sub("", text)
+    text = _ROUTE.sub("", text)
     name, colon, sentence = text.partition(": ")
     if colon and name in grpc.StatusCode.__members__:
         return _from_status(grpc.StatusCode[name], sentence, url)

@@ -140,6 +140,11 @@ def test_the_timeout_covers_the_whole_animation(server, face, of_client):
     ("text", "kind", "message"),
     [
         ("INVALID_ARGUMENT: the portrait shows no face", InvalidInputError, "the portrait shows no face"),
+        (
+            "[request id: 7] in ensemble 'encode_portrait', INVALID_ARGUMENT: the portrait shows no face",
+            InvalidInputError,
+            "the portrait shows no face",
+        ),
         ("INTERNAL: renderer broke", ServerError, "{url} failed (INTERNAL): renderer broke"),
         ("UNAVAILABLE: restarting", ServerUnavailableError, "{url} is unavailable: restarting"),
         ("renderer broke: badly", ServerError, "{url} failed (INTERNAL): renderer broke: badly"),
