@@ -25,7 +25,7 @@ from .checkpoint.layout import CheckpointError
 from .presets import PRESETS
 from .specs import SPECS, NetworkSpec, TensorSpec
 
-OPSET = 20  # the first with GridSample as TensorRT and ONNX Runtime read it
+OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
 OFFICIAL = Path("weights/official")
 RECORD = "exported.json"  # what lies in a model repository, for those who start a server on it
 

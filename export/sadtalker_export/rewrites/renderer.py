@@ -63,7 +63,8 @@ class FastRenderer(nn.Module):
         heat = gaussian_maps(driving.flatten(1, 2), shape).reshape(b, frames, keypoints, *shape)
         heat = (heat - gaussian_maps(source, shape).unsqueeze(1)).flatten(0, 1)
         heat = F.pad(heat, (0, 0, 0, 0, 0, 0, 1, 0)).unsqueeze(2)
-        return torch.cat([heat, moved], 2).flatten(1, 2)
+        candidates: Tensor = torch.cat([heat, moved], 2).flatten(1, 2)
+        return candidates
 
     def _hourglass(self, hourglass: Hourglass3d, x: Tensor) -> Tensor:
         skips = []

@@ -2,7 +2,8 @@
 
 - All networks that read the features in front of the middle blocks are one convolution.
 - In front of the doublings they read an upsampled map: a transposed convolution on the small map instead.
-- gamma and beta are one convolution, with the 1 of (1 + gamma) in its bias.
+- The 1 of (1 + gamma) lies in a bias. gamma and beta stay two convolutions, though they read the same: so their
+  product and sum with the frame become the tail of a convolution, and nothing as large has to be split.
 - The learned shortcut is linear after its normalisation: its beta goes through the 1x1 weights beforehand.
 - Normalising and repeating pixels commute: the smaller map is normalised, once for both of its readers.
 - Spectral norm is divided out.
@@ -32,12 +33,18 @@ def plain_conv(conv: SpectralConv2d) -> nn.Conv2d:
     return frozen_conv(conv.weight, conv.bias)
 
 
-def modulation(spade: Spade) -> nn.Conv2d:
-    """One convolution for 1 + gamma and beta, in this order along the channels."""
-    assert spade.gamma.bias is not None and spade.beta.bias is not None
-    return frozen_conv(
-        torch.cat([spade.gamma.weight, spade.beta.weight]), torch.cat([spade.gamma.bias + 1, spade.beta.bias])
-    )
+class Modulation(nn.Module):
+    """x * (1 + gamma) + beta from the hidden features of a `Spade`, the 1 inside gamma's bias."""
+
+    def __init__(self, spade: Spade) -> None:
+        super().__init__()
+        assert spade.gamma.bias is not None
+        self.gamma = frozen_conv(spade.gamma.weight, spade.gamma.bias + 1)
+        self.beta = spade.beta
+
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        out: Tensor = x * self.gamma(hidden) + self.beta(hidden)
+        return out
 
 
 class FastSpadeBlock(nn.Module):
@@ -45,9 +52,9 @@ class FastSpadeBlock(nn.Module):
 
     def __init__(self, block: SpadeBlock) -> None:
         super().__init__()
-        self.modulation0 = modulation(block.spade0)
+        self.modulation0 = Modulation(block.spade0)
         self.conv0 = plain_conv(block.conv0)
-        self.modulation1 = modulation(block.spade1)
+        self.modulation1 = Modulation(block.spade1)
         self.conv1 = plain_conv(block.conv1)
         self.learned_shortcut = block.learned_shortcut
         if block.learned_shortcut:
@@ -64,10 +71,8 @@ class FastSpadeBlock(nn.Module):
         normal = normalise(x)
         if factor > 1:
             x, normal = repeat_pixels(x, factor), repeat_pixels(normal, factor)
-        gamma, beta = self.modulation0(shared[0]).chunk(2, 1)
-        y = self.conv0(F.leaky_relu(normal * gamma + beta, SLOPE))
-        gamma, beta = self.modulation1(shared[1]).chunk(2, 1)
-        y = self.conv1(F.leaky_relu(normalise(y) * gamma + beta, SLOPE))
+        y = self.conv0(F.leaky_relu(self.modulation0(normal, shared[0]), SLOPE))
+        y = self.conv1(F.leaky_relu(self.modulation1(normalise(y), shared[1]), SLOPE))
         if self.learned_shortcut:
             x = self.skip(normal * self.skip_gamma(shared[2])) + self.skip_beta(shared[2])
         out: Tensor = y + x
