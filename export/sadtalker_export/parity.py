@@ -18,7 +18,7 @@ from .errors import UsageError
 from .figures.bench import Array, Bench, Figures
 from .figures.registry import PRODUCERS, Producer, Tolerance
 
-for _group in ("preparation", "sadtalker"):  # modules that register producers, in the order they are run
+for _group in ("preparation", "sadtalker", "restoration"):  # modules that register producers, in the order they are run
     importlib.import_module(f".figures.{_group}", __package__)
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"

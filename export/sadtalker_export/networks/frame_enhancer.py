@@ -39,15 +39,15 @@ class FrameEnhancer(nn.Module):
         b, f, h, w, _ = frames.shape
         alignment = similarity(landmarks, landmarks.new_tensor(TEMPLATE))
         alignment = alignment.unsqueeze(1).expand(-1, f, -1, -1).flatten(0, 1)
-        images = frames.flatten(0, 1).permute(0, 3, 1, 2).to(alignment.dtype) / 127.5 - 1
+        images = frames.flatten(0, 1).permute(0, 3, 1, 2).to(alignment.dtype)
         faces = sample(images, transform(invert(alignment), pixels(FACE, FACE, alignment)), "border")
-        restored = self.enhancer(faces).clamp(-1, 1)
+        restored = (self.enhancer(faces / 127.5 - 1).clamp(-1, 1) + 1) * 127.5
         centres = (pixels(SCALE * h, SCALE * w, alignment) + 0.5) / SCALE - 0.5
         places = transform(alignment, centres)
         mask = fading(places)
         enlarged = F.interpolate(images, scale_factor=float(SCALE), mode="bicubic", align_corners=False)
         blended = enlarged + mask * (sample(restored, places, "zeros") - enlarged)
-        levels = ((blended + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)
+        levels = blended.round().clamp(0, 255).to(torch.uint8)
         return levels.permute(0, 2, 3, 1).reshape(b, f, SCALE * h, SCALE * w, 3)
 
 
