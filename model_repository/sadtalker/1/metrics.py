@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import triton_python_backend_utils as pb_utils
 
@@ -16,18 +17,22 @@ class Metrics:
     """Counters, gauges and histograms of one model instance; their names start with `sadtalker_`."""
 
     def __init__(self) -> None:
-        lookups = _counter("portrait_cache_lookups_total", "Portraits looked up in the cache")
+        self._families = []  # Triton forgets the metrics of a family that is not kept
+        counter, gauge, histogram = (
+            partial(self._family, getattr(pb_utils.MetricFamily, kind)) for kind in ("COUNTER", "GAUGE", "HISTOGRAM")
+        )
+        lookups = counter("portrait_cache_lookups_total", "Portraits looked up in the cache")
         self._hits, self._misses = lookups.Metric({"result": "hit"}), lookups.Metric({"result": "miss"})
-        self._in_flight = _gauge("videos_in_flight", "Videos being made").Metric({})
-        self._frames = _counter("frames_rendered_total", "Video frames rendered").Metric({})
-        videos = _counter("videos_total", "Videos by outcome")
+        self._in_flight = gauge("videos_in_flight", "Videos being made").Metric({})
+        self._frames = counter("frames_rendered_total", "Video frames rendered").Metric({})
+        videos = counter("videos_total", "Videos by outcome")
         self._videos = {outcome: videos.Metric({"outcome": outcome}) for outcome in OUTCOMES}
-        stages = _histogram("stage_seconds", "Duration of one run of a stage")
+        stages = histogram("stage_seconds", "Duration of one run of a stage")
         self._stages = {stage: stages.Metric({"stage": stage}, buckets=SECONDS) for stage in STAGES}
-        self._first_fragment = _histogram(
+        self._first_fragment = histogram(
             "first_fragment_seconds", "From the start of a video to its first fragment"
         ).Metric({}, buckets=SECONDS)
-        self._real_time_factor = _histogram(
+        self._real_time_factor = histogram(
             "real_time_factor", "Seconds it took to make a second of finished video"
         ).Metric({}, buckets=REAL_TIME_FACTORS)
 
@@ -58,14 +63,7 @@ class Metrics:
     def real_time_factor(self, factor: float) -> None:
         self._real_time_factor.observe(factor)
 
-
-def _family(kind: str):
-    def make(name: str, description: str) -> pb_utils.MetricFamily:
-        return pb_utils.MetricFamily(
-            name=f"sadtalker_{name}", description=description, kind=getattr(pb_utils.MetricFamily, kind)
-        )
-
-    return make
-
-
-_counter, _gauge, _histogram = _family("COUNTER"), _family("GAUGE"), _family("HISTOGRAM")
+    def _family(self, kind, name: str, description: str):
+        family = pb_utils.MetricFamily(name=f"sadtalker_{name}", description=description, kind=kind)
+        self._families.append(family)
+        return family

@@ -22,7 +22,6 @@ from .errors import InputError
 from .metrics import Metrics
 from .options import Options
 
-FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 OPTIONS = ("pose_style", "expression_scale", "still", "seed", "blink", "size")
 
 
@@ -61,9 +60,9 @@ class TritonPythonModel:
 
     async def _answer(self, sender, inputs: dict) -> None:
         """Sends a video's fragments; on failure, the one error."""
-        self._metrics.video_started()
         outcome, error = "finished", None
         try:
+            self._metrics.video_started()
             if not await self._send_video(sender, inputs):
                 outcome, error = "cancelled", pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED)
         except InputError as refusal:
@@ -75,10 +74,10 @@ class TritonPythonModel:
             pb_utils.Logger.log_error(f"sadtalker: {failure!r}")
             outcome, error = "failed", pb_utils.TritonError(f"sadtalker failed: {failure!r}")
         finally:
-            self._metrics.video_ended(outcome)
             self._room.release()
         if error is not None:
-            sender.send(pb_utils.InferenceResponse(error=error), flags=FINAL)
+            sender.send(pb_utils.InferenceResponse(error=error), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        self._metrics.video_ended(outcome)
 
     async def _send_video(self, sender, inputs: dict) -> bool:
         """Returns False when the caller went away before the end."""
@@ -98,6 +97,7 @@ class TritonPythonModel:
                         pb_utils.Tensor("frames_total", np.array([[fragment.frames_total]], np.int32)),
                     ]
                 )
-                await asyncio.to_thread(sender.send, response, flags=FINAL if fragment.last else 0)
+                flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if fragment.last else 0
+                await asyncio.to_thread(sender.send, response, flags=flags)
         self._metrics.real_time_factor((time.perf_counter() - start) * FRAME_RATE / frames)
         return True
