@@ -11,11 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 
+from sadtalker_server._drain import DRAIN_FILE, drain
 from sadtalker_server._errors import ServerError
+from sadtalker_server._http import get
 from sadtalker_server._installation import Installation, find_tritonserver
 from sadtalker_server._log import loaded_models, telling_lines
 from sadtalker_server._ports import choose_ports
@@ -35,7 +36,7 @@ class Server:
         http_port, grpc_port, metrics_port: 0 takes a free port.
         tritonserver: "auto" (the one on PATH, else the embedded one), "embedded", or the path of a binary.
         model_config_name: variant of the models' configurations, `configs/<name>.pbtxt`.
-        exit_timeout_secs: how long a stop waits for requests in flight.
+        exit_timeout_secs: how long a stop waits for the videos and other requests in flight.
         start_timeout_secs: how long the start may take.
         log_file: where tritonserver's log goes; None takes a temporary file that a clean stop removes, "stderr" this
             process's standard error.
@@ -108,7 +109,9 @@ class Server:
         self._ports = choose_ports(self._host, self._ports)
         self._folder = Path(tempfile.mkdtemp(prefix="sadtalker-server-"))
         try:
-            installation = find_tritonserver(self._tritonserver, self._folder)
+            backends = self._folder / "backends"
+            backends.mkdir()
+            installation = find_tritonserver(self._tritonserver, backends)
             self.log_path: Path | None = self._open_log()
             self._process = self._launch(installation)
             self._wait_until_ready()
@@ -122,13 +125,17 @@ class Server:
     ) -> None:
         process = self._running
         ended_by_itself = process.poll() is not None
+        deadline = time.monotonic() + self._exit_timeout_secs
         try:
+            drained = ended_by_itself or drain(
+                self._folder / "draining", self._client_host, self._ports["metrics"], deadline
+            )
             with suppress(subprocess.TimeoutExpired):  # then the clean-up kills it
                 process.terminate()
-                process.wait(self._exit_timeout_secs + _GRACE_SECS)
+                process.wait(max(0.0, deadline - time.monotonic()) + _GRACE_SECS)
         finally:
             self._clean_up()
-        if process.returncode == 0:
+        if drained and process.returncode == 0:
             if self._log_file is None and self.log_path is not None:
                 self.log_path.unlink(missing_ok=True)
         elif not isinstance(error, Exception):  # an error of the `with` block tells more than this one
@@ -193,7 +200,7 @@ class Server:
             # A session of its own: Ctrl-C in the terminal must reach tritonserver once, as the stop that drains.
             return subprocess.Popen(
                 command,
-                env=installation.environment,
+                env={**installation.environment, DRAIN_FILE: str(self._folder / "draining")},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -212,18 +219,14 @@ class Server:
             time.sleep(_POLL_SECS)
 
     def _is_ready(self) -> bool:
-        connection = HTTPConnection(self._client_host, self._ports["HTTP"], timeout=1)
         try:
-            connection.request("GET", "/v2/health/ready")
-            if connection.getresponse().status != 200:
+            if get(self._client_host, self._ports["HTTP"], "/v2/health/ready")[0] != 200:
                 return False
             for service in ("gRPC", "metrics"):  # which open a moment before and after HTTP
                 if f"--allow-{service.lower()}=false" not in self._extra_arguments:
                     socket.create_connection((self._client_host, self._ports[service]), timeout=1).close()
-        except (OSError, HTTPException):
+        except OSError:
             return False
-        finally:
-            connection.close()
         return True
 
     def _log(self) -> str:
@@ -235,7 +238,7 @@ class Server:
         return f"{what}:\n{telling_lines(self._log())}\nThe whole log is in {self.log_path}"
 
     def _clean_up(self) -> None:
-        """Kill what is left of the process group, then remove its shared memory and the folder of its backends."""
+        """Kill what is left of the process group, then remove its shared memory and its folder."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

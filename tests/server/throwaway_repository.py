@@ -8,10 +8,11 @@ import onnx
 from onnx import TensorProto, helper
 
 WIDTH = 4
+OPENVINO = 'optimization { execution_accelerators { cpu_execution_accelerator [ { name: "openvino" } ] } }'
 
 
 def add_model(repository: Path, name: str, graph: onnx.GraphProto, config: str) -> Path:
-    """Write `<repository>/<name>` and enter it in `exported.json`; returns the path of its `model.onnx`."""
+    """Write an ONNX model to `<repository>/<name>` and enter it in `exported.json`; returns its file."""
     file = repository / name / "1" / "model.onnx"
     file.parent.mkdir(parents=True)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -20,9 +21,8 @@ def add_model(repository: Path, name: str, graph: onnx.GraphProto, config: str) 
     (repository / name / "config.pbtxt").write_text(f'name: "{name}"\nbackend: "onnxruntime"\n{config}')
 
     manifest = repository / "exported.json"
-    exported = (
-        json.loads(manifest.read_text()) if manifest.exists() else {"preset": "tiny", "weights": "", "models": {}}
-    )
+    empty = {"preset": "tiny", "weights": "", "models": {}}
+    exported = json.loads(manifest.read_text()) if manifest.exists() else empty
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     exported["models"][name] = {"bytes": file.stat().st_size, "sha256": digest}
     manifest.write_text(json.dumps(exported))
@@ -96,4 +96,58 @@ max_batch_size: 0
 input [ { name: "steps" data_type: TYPE_INT64 dims: [ 1 ] } ]
 output [ { name: "product" data_type: TYPE_FP32 dims: [ 64, 64 ] } ]
 instance_group [ { count: 1 kind: KIND_CPU } ]
+"""
+
+
+def add_video_model(repository: Path) -> None:
+    """Write a stand-in for the model `sadtalker`: `steps` calls of the model `product`, each a response.
+
+    It keeps the contract with a draining server: it counts its videos, and refuses new ones once the drain file exists.
+    """
+    version = repository / "sadtalker" / "1"
+    version.mkdir(parents=True)
+    (version / "model.py").write_text(_VIDEO_MODEL)
+    (repository / "sadtalker" / "config.pbtxt").write_text(_VIDEO_CONFIG)
+
+
+_VIDEO_CONFIG = """
+name: "sadtalker"
+backend: "python"
+max_batch_size: 0
+model_transaction_policy { decoupled: true }
+input [ { name: "steps" data_type: TYPE_INT64 dims: [ 1 ] } ]
+output [ { name: "step" data_type: TYPE_INT64 dims: [ 1 ] } ]
+"""
+
+_VIDEO_MODEL = """
+import asyncio, os
+from pathlib import Path
+import numpy as np
+import triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def initialize(self, args):
+        name = "sadtalker_videos_in_flight"
+        self.family = pb.MetricFamily(name=name, description=name, kind=pb.MetricFamily.GAUGE)
+        self.in_flight = self.family.Metric({})
+
+    async def execute(self, requests):
+        for request in requests:
+            sender = request.get_response_sender()
+            if Path(os.environ["SADTALKER_DRAIN_FILE"]).exists():
+                error = pb.TritonError("the server is stopping", pb.TritonError.UNAVAILABLE)
+                sender.send(pb.InferenceResponse(error=error), flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+                continue
+            self.in_flight.increment(1)
+            for step in range(pb.get_input_tensor_by_name(request, "steps").as_numpy()[0]):
+                await asyncio.sleep(0.1)
+                inputs = [pb.Tensor("steps", np.array([1]))]
+                call = pb.InferenceRequest(model_name="product", requested_output_names=["product"], inputs=inputs)
+                answer = await call.async_exec()
+                if answer.has_error():
+                    sender.send(pb.InferenceResponse(error=answer.error()))
+                    break
+                sender.send(pb.InferenceResponse([pb.Tensor("step", np.array([step]))]))
+            sender.send(flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            self.in_flight.increment(-1)
 """

@@ -93,7 +93,7 @@ def execution_providers(config: Config, instance_kind: str, device_id: str) -> l
     }
     for name in requested:
         if name not in makers:
-            raise ValueError(f"unknown {kind}_execution_accelerator '{name}': expected one of {', '.join(makers)}")
+            raise ValueError(f"unknown {kind}_execution_accelerator '{name}': expected {' or '.join(makers)}")
     if kind == "gpu":
         requested.setdefault("cuda", {})
 

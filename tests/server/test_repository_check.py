@@ -1,0 +1,92 @@
+"""What is said about a model repository before tritonserver starts."""
+
+import re
+from pathlib import Path
+
+import pytest
+import throwaway_repository as throwaway
+from sadtalker_server import Server, ServerError
+
+_COMMAND = "run: sadtalker-export onnx --weights tiny --repository {}"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    for name in ("one", "two"):
+        throwaway.add_model(tmp_path, name, throwaway.doubling(), throwaway.DOUBLING_CONFIG)
+    return tmp_path
+
+
+def refusal(models: Path, model_config_name: str | None = None) -> str:
+    """The error of a start that must not get as far as tritonserver."""
+    server = Server(models, model_config_name=model_config_name)
+    with pytest.raises(ServerError) as failure, server:
+        pass
+    assert server.exit_code is None, "tritonserver was started"
+    return str(failure.value)
+
+
+def test_a_missing_network(models: Path) -> None:
+    file = models / "two" / "1" / "model.onnx"
+    size = file.stat().st_size
+    file.unlink()
+    assert refusal(models).splitlines() == [
+        f"two: {file} is missing; exported.json has it with {size} bytes (preset tiny)",
+        _COMMAND.format(models),
+    ]
+
+
+def test_a_network_of_another_export(models: Path) -> None:
+    file = models / "one" / "1" / "model.onnx"
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert refusal(models).splitlines() == [
+        f"one: {file} has {size + 1} bytes, exported.json says {size} (preset tiny): it comes from another export",
+        _COMMAND.format(models),
+    ]
+
+
+def test_nothing_exported(models: Path) -> None:
+    manifest = models / "exported.json"
+    manifest.unlink()
+    assert refusal(models) == f"{manifest} is missing, so one, two were not exported yet; {_COMMAND.format(models)}"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"preset": "tiny"}', '{"preset": "tiny", "models": {"one": {}}}'])
+def test_a_broken_manifest(models: Path, text: str) -> None:
+    (models / "exported.json").write_text(text)
+    assert re.search(r"exported\.json cannot be read .*; " + re.escape(_COMMAND.format(models)), refusal(models))
+
+
+def test_a_network_that_the_export_did_not_have(models: Path) -> None:
+    (models / "one").rename(models / "three")
+    assert refusal(models).startswith("three: not among the networks of exported.json (one, two)\n")
+
+
+def test_a_broken_configuration(models: Path) -> None:
+    file = models / "one" / "config.pbtxt"
+    file.write_text('name: "one" max_batch: 4')
+    assert re.match(
+        re.escape(f"{file} is no Triton model configuration: ") + '.*no field named "max_batch"', refusal(models)
+    )
+
+
+def test_no_repository(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path} is no model repository: it has no <model>/config.pbtxt"
+
+
+def test_an_unknown_variant(models: Path) -> None:
+    variants = models / "one" / "configs"
+    variants.mkdir()
+    (variants / "a100.pbtxt").write_text('platform: "tensorrt_plan"')
+    assert refusal(models, "a10") == f"no model in {models} has a configuration 'a10': there are ['a100']"
+
+
+def test_a_variant_without_onnx_needs_no_onnx_file(models: Path) -> None:
+    variants = models / "one" / "configs"
+    variants.mkdir()
+    (variants / "a100.pbtxt").write_text('name: "one" platform: "tensorrt_plan"')
+    for name in ("one", "two"):
+        (models / name / "1" / "model.onnx").unlink()
+    text = refusal(models, "a100")
+    assert "two: " in text and "one: " not in text

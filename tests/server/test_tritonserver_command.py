@@ -1,0 +1,188 @@
+"""Which tritonserver is started, with which arguments and environment. A script stands in for the binary."""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import socket
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sadtalker_server
+import throwaway_repository as throwaway
+from sadtalker_server import Server, ServerError, _installation
+
+_NOTE_AND_FAIL = """
+import json, os, sys
+options = dict(argument.removeprefix("--").partition("=")[::2] for argument in sys.argv[1:])
+folder = options.get("backend-directory")
+backends = {name: os.path.realpath(os.path.join(folder, name)) for name in os.listdir(folder)} if folder else None
+with open(sys.argv[0] + ".json", "w") as note:
+    json.dump({"options": options, "environment": dict(os.environ), "backends": backends}, note)
+sys.exit("no")
+"""
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    throwaway.add_model(folder, "doubling", throwaway.doubling(), throwaway.DOUBLING_CONFIG)
+    return folder
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A tritonserver that notes how it was called and fails, with a Python backend beside it."""
+    binary = tmp_path / "triton" / "bin" / "tritonserver"
+    binary.parent.mkdir(parents=True)
+    binary.write_text(f"#!{sys.executable}\n{_NOTE_AND_FAIL}")
+    binary.chmod(0o755)
+    (tmp_path / "triton" / "backends" / "python").mkdir(parents=True)
+    return binary
+
+
+def called(server: Server, binary: Path) -> dict[str, Any]:
+    """How `server` called `binary`: options, environment, and the backends in the directory that it was given."""
+    with pytest.raises(ServerError, match=r"failed to start \(exit code 1\):\nno\nThe whole log is in"), server:
+        pass
+    return json.loads(binary.with_name("tritonserver.json").read_text())
+
+
+def refusal(server: Server) -> str:
+    with pytest.raises(ServerError) as failure, server:
+        pass
+    assert server.exit_code is None, "tritonserver was started"
+    return str(failure.value)
+
+
+def test_public_api() -> None:
+    assert sadtalker_server.__all__ == ["Server", "ServerError"]
+
+
+def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
+    (models / "doubling" / "configs").mkdir()
+    (models / "doubling" / "configs" / "fast.pbtxt").write_text('name: "doubling" backend: "onnxruntime"')
+    server = Server(
+        models,
+        tritonserver=str(installed),
+        model_config_name="fast",
+        exit_timeout_secs=7,
+        log_file=tmp_path / "log",
+        log_verbose=2,
+        extra_arguments=["--grpc-use-ssl=true", "--strict-readiness=false"],
+    )
+    options = called(server, installed)["options"]
+    assert options.pop("backend-config").startswith(f"python,shm-region-prefix-name=sadtalker_{os.getpid()}_")
+    assert options.pop("backend-directory")
+    assert options == {
+        "model-repository": str(models),
+        "model-control-mode": "none",
+        "model-config-name": "fast",
+        "disable-auto-complete-config": "",
+        "strict-readiness": "false",
+        "exit-on-error": "true",
+        "exit-timeout-secs": "7",
+        "http-address": "127.0.0.1",
+        "http-port": server.http_url.removeprefix("http://127.0.0.1:"),
+        "grpc-address": "127.0.0.1",
+        "grpc-port": server.grpc_url.removeprefix("127.0.0.1:"),
+        "grpc-use-ssl": "true",
+        "metrics-address": "127.0.0.1",
+        "metrics-port": server.metrics_url.removeprefix("http://127.0.0.1:").removesuffix("/metrics"),
+        "metrics-config": "histogram_latencies=true",
+        "log-verbose": "2",
+    }
+
+
+def test_a_native_onnxruntime_backend_is_not_shadowed(models: Path, installed: Path, tmp_path: Path) -> None:
+    (installed.parents[1] / "backends" / "onnxruntime").mkdir()
+    call = called(Server(models, tritonserver=str(installed), log_file=tmp_path / "log"), installed)
+    assert "backend-directory" not in call["options"]
+    assert call["environment"] == dict(os.environ)
+
+
+def test_ours_joins_the_backends_of_a_server_without_one(models: Path, installed: Path, tmp_path: Path) -> None:
+    call = called(Server(models, tritonserver=str(installed), log_file=tmp_path / "log"), installed)
+    ours = Path(sadtalker_server.__file__).parents[1] / "backends" / "onnxruntime"
+    assert call["backends"] == {"python": str(installed.parents[1] / "backends" / "python"), "onnxruntime": str(ours)}
+    assert not Path(call["options"]["backend-directory"]).exists(), "the folder of backends was left behind"
+
+
+def test_auto_prefers_the_server_on_path(
+    models: Path, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(installed.parent))
+    assert called(Server(models, log_file=tmp_path / "log"), installed)["options"]["http-address"] == "127.0.0.1"
+
+
+def test_no_tritonserver_at_all(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert refusal(Server(models)) == (
+        "no tritonserver on PATH, and none embedded: pip install 'sadtalker-triton[server]'"
+    )
+    assert refusal(Server(models, tritonserver="/nowhere")) == "tritonserver: /nowhere is no executable file"
+
+
+@pytest.mark.parametrize(
+    ("function", "answer", "message"),
+    [
+        ("machine", "aarch64", "runs on Linux x86_64, this is Linux aarch64; use the container image instead"),
+        ("system", "Darwin", "runs on Linux x86_64, this is Darwin x86_64; use the container image instead"),
+        (
+            "libc_ver",
+            ("glibc", "2.31"),
+            "needs glibc 2.35 or newer, this is glibc 2.31; use the container image instead",
+        ),
+        ("libc_ver", ("", ""), "needs glibc 2.35 or newer, this is another C library; use the container image instead"),
+    ],
+)
+def test_platforms_without_an_embedded_server(
+    models: Path, monkeypatch: pytest.MonkeyPatch, function: str, answer: Any, message: str
+) -> None:
+    monkeypatch.setattr(platform, function, lambda: answer)
+    assert message in refusal(Server(models, tritonserver="embedded"))
+
+
+def test_numpy_2_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: "2.4.0")
+    text = refusal(Server(models, tritonserver="embedded"))
+    assert text.startswith("numpy 2.4.0 is installed") and text.endswith("pip install 'numpy<2'")
+
+
+def test_a_missing_libpython_names_its_package(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(tmp_path))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    monkeypatch.setattr(_installation, "find_library", lambda name: None)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    text = refusal(Server(models, tritonserver="embedded"))
+    assert f"needs libpython{version}.so.1.0" in text
+    assert f"install the package libpython{version} (Debian, Ubuntu)" in text
+    assert "--enable-shared (pyenv)" in text
+
+
+@pytest.mark.parametrize("service", ["HTTP", "gRPC", "metrics"])
+def test_a_taken_port_is_named(models: Path, service: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        server = Server(models, **{f"{service.lower()}_port": port})
+        assert refusal(server) == f"{service} port {port} on 127.0.0.1: already in use; 0 takes a free one"
+
+
+def test_two_services_cannot_share_a_port(models: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+    text = refusal(Server(models, http_port=port, metrics_port=port))
+    assert text == f"metrics port {port} on 127.0.0.1: already in use; 0 takes a free one"
+
+
+def test_impossible_addresses(models: Path, tmp_path: Path) -> None:
+    assert refusal(Server(models, grpc_port=70000)).startswith("gRPC port 70000 on 127.0.0.1: ")
+    assert refusal(Server(models, host="192.0.2.1")).startswith("HTTP port 0 on 192.0.2.1: ")
+    log = tmp_path / "missing" / "log"
+    text = refusal(Server(models, tritonserver="embedded", log_file=log))
+    assert text == f"log file {log} cannot be written: No such file or directory"
