@@ -7,7 +7,7 @@ import triton_python_backend_utils as pb_utils
 
 from .bls import CallError, call
 from .clip import POSE_SIZE, Clip
-from .errors import InputError
+from .errors import REFUSED, InputError
 from .pose import CHUNK, pose_chunks, smoothing_range
 
 STEP = 128  # frames that are worked out at once: what audio2exp takes in one batch
@@ -34,9 +34,9 @@ async def _answer(request):
         clip.check_range(start, stop)
         steps = [await _coefficients(clip, at, min(at + STEP, stop)) for at in range(start, stop, STEP)]
     except InputError as error:
-        return _failure(pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-    except CallError as failed:
-        return _failure(failed.error)
+        return _failure(f"{REFUSED}{error}", pb_utils.TritonError.INVALID_ARG)
+    except CallError as error:
+        return _failure(str(error), pb_utils.TritonError.INTERNAL)
     return pb_utils.InferenceResponse([pb_utils.Tensor("coefficients", np.concatenate(steps))])
 
 
@@ -59,5 +59,5 @@ def _input(request, name: str) -> np.ndarray | None:
     return None if tensor is None else tensor.as_numpy()
 
 
-def _failure(error):
-    return pb_utils.InferenceResponse(error=error)
+def _failure(message: str, code: int):
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from .errors import InputError
+from .errors import REFUSED, InputError
 from .face import FaceDetector
 from .portrait import Portrait, prepare
 
@@ -24,7 +24,7 @@ class TritonPythonModel:
         try:
             portraits = [prepare(bytes(picture), self._detector) for picture in pictures.ravel()]
         except InputError as error:
-            return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+            return _failure(f"{REFUSED}{error}", pb_utils.TritonError.INVALID_ARG)
         except Exception as error:  # one request's trouble must not become that of its batch
             pb_utils.Logger.log_error(f"portrait_crop: {error!r}")
             return _failure(f"portrait_crop failed: {error!r}", pb_utils.TritonError.INTERNAL)

@@ -10,7 +10,7 @@ from .errors import InputError
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 64  # a face in fewer pixels has no mouth to animate
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF")  # raster formats only: no interpreter behind any of them
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # raster formats only: no interpreter behind any of them
 
 Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, whose message names the size
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow raises on damaged files

@@ -1,15 +1,15 @@
 """Calls another model of the server."""
 
+import re
+
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+_ROUTE = re.compile(r"^(in ensemble '[^']*', )+")  # what Triton puts before the words of a model
+
 
 class CallError(RuntimeError):
-    """The called model answered with an error, which is in `error`."""
-
-    def __init__(self, error) -> None:
-        super().__init__(error.message())
-        self.error = error
+    """The called model answered with an error, whose message this is."""
 
 
 async def call(model: str, inputs: dict[str, np.ndarray], *outputs: str) -> list[np.ndarray]:
@@ -22,5 +22,5 @@ async def call(model: str, inputs: dict[str, np.ndarray], *outputs: str) -> list
     )
     response = await request.async_exec()
     if response.has_error():
-        raise CallError(response.error())
+        raise CallError(_ROUTE.sub("", response.error().message()))
     return [np.array(pb_utils.get_output_tensor_by_name(response, name).as_numpy()) for name in outputs]

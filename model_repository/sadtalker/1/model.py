@@ -18,10 +18,11 @@ import triton_python_backend_utils as pb_utils
 from .animation import Animator
 from .audio import FRAME_RATE
 from .bls import CallError, call
-from .errors import InputError
+from .errors import REFUSED, InputError
 from .metrics import Metrics
 from .options import Options
 
+CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL"}
 OPTIONS = ("pose_style", "expression_scale", "still", "seed", "blink", "size")
 
 
@@ -60,22 +61,22 @@ class TritonPythonModel:
 
     async def _answer(self, sender, inputs: dict) -> None:
         """Sends a video's fragments; on failure, the one error."""
-        outcome, error = "finished", None
+        outcome, message = "finished", None
         try:
             self._metrics.video_started()
             if not await self._send_video(sender, inputs):
-                outcome, error = "cancelled", pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED)
-        except InputError as refusal:
-            outcome, error = "refused", pb_utils.TritonError(str(refusal), pb_utils.TritonError.INVALID_ARG)
-        except CallError as failure:
-            error = failure.error
-            outcome = "refused" if error.code() == pb_utils.TritonError.INVALID_ARG else "failed"
-        except Exception as failure:
-            pb_utils.Logger.log_error(f"sadtalker: {failure!r}")
-            outcome, error = "failed", pb_utils.TritonError(f"sadtalker failed: {failure!r}")
+                outcome, message = "cancelled", "cancelled by the caller"
+        except InputError as error:
+            outcome, message = "refused", f"{REFUSED}{error}"
+        except CallError as error:
+            outcome, message = "refused" if str(error).startswith(REFUSED) else "failed", str(error)
+        except Exception as error:
+            pb_utils.Logger.log_error(f"sadtalker: {error!r}")
+            outcome, message = "failed", f"sadtalker failed: {error!r}"
         finally:
             self._room.release()
-        if error is not None:
+        if message is not None:
+            error = pb_utils.TritonError(message, getattr(pb_utils.TritonError, CODES[outcome]))
             sender.send(pb_utils.InferenceResponse(error=error), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
         self._metrics.video_ended(outcome)
 
