@@ -76,12 +76,22 @@ def _embedded(folder: Path) -> Installation:
         "LD_LIBRARY_PATH": os.pathsep.join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).rstrip(os.pathsep),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
+    if not _onnxruntime_has_cuda():
+        # Triton would place the networks on a GPU that it sees, where this onnxruntime cannot run them.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     return Installation(root / "bin" / "tritonserver", _add_onnxruntime(folder), environment)
 
 
 def _add_onnxruntime(folder: Path) -> Path:
     (folder / "onnxruntime").symlink_to(_OUR_BACKENDS / "onnxruntime")
     return folder
+
+
+def _onnxruntime_has_cuda() -> bool:
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        raise ServerError("the embedded tritonserver needs onnxruntime: pip install 'sadtalker-triton[server]'")
+    return Path(spec.origin).with_name("capi").joinpath("libonnxruntime_providers_cuda.so").is_file()
 
 
 def _check_platform() -> None:

@@ -102,6 +102,7 @@ def test_a_native_onnxruntime_backend_is_not_shadowed(models: Path, installed: P
     (installed.parents[1] / "backends" / "onnxruntime").mkdir()
     call = called(Server(models, tritonserver=str(installed), log_file=tmp_path / "log"), installed)
     assert "backend-directory" not in call["options"]
+    del call["environment"]["SADTALKER_DRAIN_FILE"]
     assert call["environment"] == dict(os.environ)
 
 
@@ -126,6 +127,24 @@ def test_no_tritonserver_at_all(models: Path, monkeypatch: pytest.MonkeyPatch) -
         "no tritonserver on PATH, and none embedded: pip install 'sadtalker-triton[server]'"
     )
     assert refusal(Server(models, tritonserver="/nowhere")) == "tritonserver: /nowhere is no executable file"
+
+
+@pytest.mark.parametrize("has_cuda", [False, True])
+def test_gpus_are_hidden_from_an_onnxruntime_without_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_cuda: bool
+) -> None:
+    package = tmp_path / "packages" / "onnxruntime"
+    (package / "capi").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    if has_cuda:
+        (package / "capi" / "libonnxruntime_providers_cuda.so").touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.syspath_prepend(package.parent)
+    folder = tmp_path / "backends"
+    folder.mkdir()
+    environment = _installation.find_tritonserver("embedded", folder).environment
+    assert environment.get("CUDA_VISIBLE_DEVICES") == (None if has_cuda else "")
 
 
 @pytest.mark.parametrize(
