@@ -1,5 +1,6 @@
 """One tritonserver process: started, waited for until it is ready, stopped without leaving anything behind."""
 
+import ctypes
 import os
 import secrets
 import shutil
@@ -25,6 +26,8 @@ from sadtalker_server._repository import Repository, check_repository
 _SHARED_MEMORY = Path("/dev/shm")
 _GRACE_SECS = 15.0  # for unloading models, after the exit timeout that Triton gives requests in flight
 _POLL_SECS = 0.1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)
 
 
 class Server:
@@ -46,6 +49,7 @@ class Server:
 
     Entering raises ServerError when the repository is incomplete, a port is taken, no tritonserver can run here, or
     it fails to become ready; leaving raises it when requests were still in flight after `exit_timeout_secs`.
+    tritonserver also stops when the thread that entered ends.
     """
 
     def __init__(
@@ -205,6 +209,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_stop_with_launcher,
             )
 
     def _wait_until_ready(self) -> None:
@@ -246,3 +251,8 @@ class Server:
         for region in _SHARED_MEMORY.glob(f"{self._shm_prefix}*"):
             region.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _stop_with_launcher() -> None:
+    """Runs in the new process: a launcher that is killed cannot stop tritonserver, so the kernel shall."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

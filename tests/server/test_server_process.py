@@ -163,6 +163,12 @@ def test_a_killed_tritonserver_ends_the_command(models: Path) -> None:
         wait_until(running.is_gone)
 
 
+def test_a_killed_launcher_takes_tritonserver_along(models: Path) -> None:
+    with command(models) as running:
+        running.process.kill()
+        wait_until(running.is_gone)
+
+
 def test_requests_that_outlast_the_exit_timeout(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server, "_GRACE_SECS", 1.0)
     server = Server(models, tritonserver="embedded", exit_timeout_secs=1, log_file=tmp_path / "log")
