@@ -23,6 +23,8 @@ CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
     # A server that comes back is found within seconds, not after gRPC's 2 minutes.
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Nor does a client wait because another one, perhaps closed long ago, has failed to connect to the same address.
+    ("grpc.use_local_subchannel_pool", 1),
     # Behind dns:///name (a Kubernetes headless service) every pod gets its share of the animations.
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 ]

@@ -79,7 +79,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelStreamInfer(self, request_iterator, context):  # noqa: N802, gRPC's name
         finished = threading.Event()
-        context.add_callback(lambda: finished.is_set() or self.cancelled.set())
+        if not context.add_callback(lambda: finished.is_set() or self.cancelled.set()):
+            self.cancelled.set()  # cancelled before it began
         self.metadata.append(dict(context.invocation_metadata()))
         for request in request_iterator:
             self.requests.append(request)

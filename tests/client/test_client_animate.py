@@ -33,7 +33,7 @@ def test_the_first_fragment_comes_before_the_last_is_made(server, face):
 
     def answer(request):
         yield fragment(b"one", 1, 2)
-        assert held.wait(10)
+        assert held.wait(30)
         yield fragment(b"two", 2, 2)
         yield final()
 
@@ -100,7 +100,7 @@ def test_an_error_in_the_callback_stops_the_server_and_the_file(server, face, tm
 
     with pytest.raises(RuntimeError, match="enough"):
         face(server.url).save(tmp_path / "out.mp4", *INPUT, on_progress=refuse)
-    assert server.cancelled.wait(5)
+    assert server.cancelled.wait(20)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,13 +108,13 @@ def test_saving_into_no_directory_stops_the_server(server, face, tmp_path):
     server.answer = lambda request: endless()
     with pytest.raises(FileNotFoundError):
         face(server.url).save(tmp_path / "no" / "out.mp4", *INPUT)
-    assert not server.requests or server.cancelled.wait(5)  # asyncio has not even asked yet
+    assert not server.requests or server.cancelled.wait(20)  # asyncio has not even asked yet
 
 
 @pytest.mark.parametrize("way", ["with", "cancel", "break"])
 def test_leaving_early_stops_the_server(server, face, way):
     server.answer = lambda request: endless()
-    assert face(server.url).leave_after_first(*INPUT, way=way, while_open=lambda: server.cancelled.wait(5))
+    assert face(server.url).leave_after_first(*INPUT, way=way, while_open=lambda: server.cancelled.wait(20))
 
 
 def test_reading_a_cancelled_animation_says_so(server, face):
@@ -132,8 +132,8 @@ def test_the_timeout_covers_the_whole_animation(server, face, of_client):
             face(server.url, timeout=0.5).read(*INPUT)
         else:
             face(server.url, timeout=100).read(*INPUT, timeout=0.5)
-    assert 0.4 < time.monotonic() - start < 5
-    assert server.cancelled.wait(5)
+    assert 0.4 < time.monotonic() - start < 30
+    assert server.cancelled.wait(20)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_cancelling_the_task_cancels_the_work(server, tmp_path):
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            return await asyncio.to_thread(server.cancelled.wait, 5)
+            return await asyncio.to_thread(server.cancelled.wait, 20)
 
     assert asyncio.run(run())
     assert list(tmp_path.iterdir()) == []
@@ -37,7 +37,7 @@ def test_another_task_may_cancel(server):
             asyncio.get_running_loop().call_later(0.2, animation.cancel)
             with pytest.raises(AnimationCancelledError):
                 await animation.read()
-            return await asyncio.to_thread(server.cancelled.wait, 5)
+            return await asyncio.to_thread(server.cancelled.wait, 20)
 
     assert asyncio.run(run())
 
@@ -78,7 +78,7 @@ def test_the_event_loop_goes_on_while_it_waits(server):
             with pytest.raises(AnimationCancelledError):
                 await reading
 
-    asyncio.run(asyncio.wait_for(run(), 5))
+    asyncio.run(asyncio.wait_for(run(), 30))
 
 
 def test_an_animation_that_outlives_its_loop_goes_quietly(server):
@@ -93,7 +93,7 @@ def test_an_animation_that_outlives_its_loop_goes_quietly(server):
     asyncio.run(run())
     kept.clear()
     gc.collect()
-    assert server.cancelled.wait(5)
+    assert server.cancelled.wait(20)
 
 
 def test_unreadable_input_is_told_when_awaited(server, tmp_path):

@@ -3,12 +3,20 @@
 `loopback/` holds a key and a certificate for 127.0.0.1 that protect nothing, valid for a hundred years.
 """
 
+import time
 from pathlib import Path
 
 import grpc
 import pytest
-from fake_triton import FakeTriton
-from sadtalker_client import TLS, AsyncSadTalkerClient, InvalidInputError, SadTalkerClient, ServerUnavailableError
+from fake_triton import FakeTriton, error
+from sadtalker_client import (
+    TLS,
+    AsyncSadTalkerClient,
+    InvalidInputError,
+    SadTalkerClient,
+    ServerError,
+    ServerUnavailableError,
+)
 
 KEY = Path(__file__).parent / "loopback" / "key.pem"
 CERTIFICATE = Path(__file__).parent / "loopback" / "certificate.pem"
@@ -63,6 +71,21 @@ def test_a_web_address_is_refused(client):
 def test_names_are_resolved(server, face):
     port = server.url.partition(":")[2]
     assert face(f"dns:///localhost:{port}").read(*INPUT) == b"onetwothree"
+
+
+def test_a_new_client_finds_a_restarted_server_at_once(face, free_port):
+    before = FakeTriton().start(free_port)
+    before.answer = lambda request: [error("INTERNAL: out of memory")]
+    with pytest.raises(ServerError) as kept:  # the error keeps the first client's frames, and so its channel, alive
+        face(before.url).read(*INPUT)
+    before.stop()
+    time.sleep(0.5)  # long enough for a channel to find nobody there
+    after = FakeTriton().start(free_port)
+    try:
+        assert face(after.url).read(*INPUT) == b"onetwothree"
+    finally:
+        after.stop()
+    assert kept.value
 
 
 def test_animations_are_spread_over_the_addresses_of_a_target(face):

@@ -47,7 +47,7 @@ def test_a_visitor_who_leaves_stops_the_server(browser, server):
     assert answer.read(3) == b"xxx"
     answer.close()
     browser.close()
-    assert server.cancelled.wait(5)
+    assert server.cancelled.wait(20)
 
 
 def test_an_error_is_told_in_words(browser, server):
