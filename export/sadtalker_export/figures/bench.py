@@ -94,7 +94,7 @@ class Bench:
             with tempfile.TemporaryDirectory(prefix="sadtalker-parity-") as directory:
                 path = Path(directory) / f"{name}.onnx"
                 export(spec, spec.build(networks), path)
-                self._networks.clear()  # cheaper made again than kept beside the session
                 del networks
+                self.release(self._sessions)  # plain networks are cheaper made again than kept beside the session
                 self._sessions[name] = session(path)
         return self._sessions[name]
