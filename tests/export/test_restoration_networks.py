@@ -4,6 +4,7 @@ figures/restoration.npz holds some values of what the originals compute: those o
 stride, and ParseNet's on the upper left 128 x 128 pixels of the figures' input.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sadtalker_export.figures.bench import Bench
 from sadtalker_export.figures.restoration import detected_faces, heatmaps, landmarks
 from sadtalker_export.networks.face_alignment import peaks
 from sadtalker_export.networks.face_detector import MEAN, FaceDetector
-from sadtalker_export.networks.face_enhancer import FaceEnhancer
+from sadtalker_export.networks.face_enhancer import FaceEnhancer, FaceEnhancerSize
 from sadtalker_export.networks.face_parser import FaceParser
 from sadtalker_export.networks.frame_enhancer import TEMPLATE, FrameEnhancer, invert, similarity, transform
 from sadtalker_export.networks.stylegan2 import EPSILON, SLOPE, StyleConv
@@ -112,6 +113,16 @@ def test_half_precision_neither_overflows_nor_vanishes(conv: StyleConv, size: fl
     expected = conv(x, latent)
     half = conv.half()(x.half(), latent.half()).float()
     assert (half - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+@torch.no_grad()
+def test_the_enhancer_in_half_precision_differs_by_less_than_a_grey_level() -> None:
+    small = replace(TINY, face_enhancer=FaceEnhancerSize(latent=16, widths=(16, 16, 16, 8)))
+    enhancer = loading.synthetic_networks(small, {"face_enhancer"})["face_enhancer"]
+    face = torch.from_numpy(synthetic.named_input("small face", (1, 3, 32, 32), -1, 1))
+    expected = enhancer(face)
+    assert expected.std() > 0.1
+    assert (enhancer.half()(face.half()).float() - expected).abs().max() < 2 / 255
 
 
 @pytest.mark.parametrize("row", [0, 1, 31, 62, 63])

@@ -29,11 +29,13 @@ class FrameEnhancer(nn.Module):
 
     The face is sampled, restored, and laid over the enlarged frame under a mask that fades towards the edges of its
     square. Outside of the square the frame is only enlarged.
+
+    The enhancer is brought to `precision`; places and colours are computed in that of the landmarks, float32.
     """
 
-    def __init__(self, enhancer: FaceEnhancer) -> None:
+    def __init__(self, enhancer: FaceEnhancer, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.enhancer = enhancer
+        self.enhancer, self.precision = enhancer.to(precision), precision
 
     def forward(self, frames: Tensor, landmarks: Tensor) -> Tensor:
         b, f, h, w, _ = frames.shape
@@ -41,7 +43,8 @@ class FrameEnhancer(nn.Module):
         alignment = alignment.unsqueeze(1).expand(-1, f, -1, -1).flatten(0, 1)
         images = frames.flatten(0, 1).permute(0, 3, 1, 2).to(alignment.dtype)
         faces = sample(images, transform(invert(alignment), pixels(FACE, FACE, alignment)), "border")
-        restored = (self.enhancer(faces / 127.5 - 1).clamp(-1, 1) + 1) * 127.5
+        restored = self.enhancer((faces / 127.5 - 1).to(self.precision)).to(faces.dtype)
+        restored = (restored.clamp(-1, 1) + 1) * 127.5
         centres = (pixels(SCALE * h, SCALE * w, alignment) + 0.5) / SCALE - 0.5
         places = transform(alignment, centres)
         mask = fading(places)
