@@ -1,0 +1,40 @@
+# One command each; `make` lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+WEIGHTS ?= tiny
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+EXPORTED := model_repository/exported.json
+
+help: ## list these commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on --editable '.[dev]'
+	touch $@
+
+$(EXPORTED): $(INSTALLED) $(shell find export -name '*.py')
+	$(BIN)/sadtalker-export onnx --weights $(WEIGHTS) --repository model_repository
+
+setup: $(INSTALLED) ## create the environment in .venv
+
+demo: $(EXPORTED) ## animate the example portrait with the example speech: out/demo.mp4
+	$(BIN)/python examples/demo.py
+
+serve: $(EXPORTED) ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 8002)
+	$(BIN)/sadtalker-server
+
+test: $(INSTALLED) ## run every test
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove what was built, downloads excepted
+	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model.onnx
+
+.PHONY: help setup demo serve test check clean

@@ -1,0 +1,61 @@
+"""What tests of several trees share: the model repository with tiny networks in it, and a server over it."""
+
+import re
+import shutil
+import urllib.request
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sadtalker_export.cli import main as sadtalker_export
+from sadtalker_server import Server
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the model repository with the networks of the `tiny` preset exported into it."""
+    repository = tmp_path_factory.mktemp("tiny") / "model_repository"
+    shutil.copytree(ROOT / "model_repository", repository, ignore=shutil.ignore_patterns("model.onnx", "exported.json"))
+    assert sadtalker_export(["onnx", "--weights", "tiny", "--repository", str(repository)]) == 0
+    return repository
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server with the networks of the `tiny` preset."""
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with Server(tiny_repository, tritonserver="embedded", log_file=log) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def portrait_path() -> Path:
+    """The example portrait."""
+    return ROOT / "examples" / "portrait.jpg"
+
+
+@pytest.fixture(scope="session")
+def speech_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 0.9 s of the example speech: 22 frames, so the last chunk is a partial one."""
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(str(path), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(14400))
+    return path
+
+
+@pytest.fixture
+def metric(tiny_server: Server) -> Callable[..., float]:
+    """Reads the server's metrics page: the sum of a metric's samples that carry the given labels."""
+
+    def read(name: str, **labels: str) -> float:
+        with urllib.request.urlopen(tiny_server.metrics_url) as page:
+            lines = page.read().decode().splitlines()
+        samples = [line for line in lines if re.match(re.escape(name) + r"[{ ]", line)]
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in samples if all(label in line for label in wanted))
+
+    return read

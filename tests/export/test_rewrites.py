@@ -1,0 +1,110 @@
+"""Every rewrite computes what the plain form computes, in float64 to rounding."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sadtalker_export.checkpoint import loading, synthetic
+from sadtalker_export.networks.convolution import ConvNorm, inclusive_grid, repeat_pixels
+from sadtalker_export.networks.dense_motion import gaussian_maps
+from sadtalker_export.networks.spade_decoder import SpadeBlock, SpadeDecoder, SpadeDecoderSize
+from sadtalker_export.presets import PRESETS
+from sadtalker_export.rewrites.folding import fold_norm
+from sadtalker_export.rewrites.renderer import FrameBytes
+from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
+from sadtalker_export.rewrites.spade import FastSpadeBlock, FastSpadeDecoder
+from sadtalker_export.rewrites.translation import translate
+from sadtalker_export.rewrites.volume_sampling import sample_volume
+
+EXACT = 1e-9
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.no_grad():
+        yield
+
+
+def random(name: str, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(synthetic.named_input(name, shape)).double()
+
+
+def fill(module: torch.nn.Module) -> torch.nn.Module:
+    """Deterministic weights by key, in float64."""
+    state = {k: torch.from_numpy(synthetic.tensor(k, tuple(v.shape))) for k, v in module.state_dict().items()}
+    module.load_state_dict(state)
+    return module.double().eval()
+
+
+def assert_same(a: torch.Tensor, b: torch.Tensor) -> None:
+    assert a.shape == b.shape
+    assert b.abs().max() > 0.1
+    assert (a - b).abs().max() < EXACT
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_upsampling_and_convolving_is_one_transposed_convolution(axes, factor):
+    x = random("x", 2, 3, *[3] * (axes - 2), 5, 7)
+    weight, bias = random("weight", 4, 3, *[3] * axes), random("bias", 4)
+    conv = F.conv2d if axes == 2 else F.conv3d
+    assert_same(ResizeConvolution(weight, bias, factor)(x), conv(repeat_pixels(x, factor), weight, bias, padding=1))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_folding_a_batch_normalisation(dims):
+    block = fill(ConvNorm(3, 5, dims=dims, slope=1.0))
+    x = random("x", 1, 3, *[6] * dims)
+    conv = F.conv2d if dims == 2 else F.conv3d
+    assert_same(conv(x, *fold_norm(block), padding=1), block(x))
+
+
+def test_translating_axis_by_axis():
+    volume, shifts = random("volume", 2, 3, 4, 8, 6), random("shifts", 2, 5, 3)
+    grids = inclusive_grid((4, 8, 6), volume) + shifts.reshape(10, 1, 1, 1, 3)
+    repeated = volume.unsqueeze(1).expand(-1, 5, -1, -1, -1, -1).flatten(0, 1)
+    plain = F.grid_sample(repeated, grids, align_corners=False).reshape(2, 5, 3, 4, 8, 6)
+    assert_same(translate(volume, shifts), plain)
+
+
+@pytest.mark.parametrize("reach", [0.3, 1.0, 5.0], ids="flow within {} of the grid".format)
+def test_sampling_a_volume_with_two_dimensional_samples(reach):
+    volume = random("volume", 2, 3, 4, 8, 6)
+    flow = inclusive_grid((4, 8, 6), volume) + reach * random("flow", 2, 5, 4, 8, 6, 3)
+    repeated = volume.unsqueeze(1).expand(-1, 5, -1, -1, -1, -1).flatten(0, 1)
+    plain = F.grid_sample(repeated, flow.flatten(0, 1), align_corners=False).reshape(2, 5, 3, 4, 8, 6)
+    assert_same(sample_volume(volume, flow), plain)
+
+
+def test_gaussians_are_the_product_of_their_axes():
+    keypoints = 0.5 * random("keypoints", 2, 3, 3)
+    distance = (inclusive_grid((4, 8, 6), keypoints) - keypoints[:, :, None, None, None]).pow(2).sum(-1)
+    assert_same(gaussian_maps(keypoints, (4, 8, 6)), torch.exp(-0.5 * distance / 0.01))
+
+
+def test_a_spade_block_that_doubles_and_changes_width():
+    block = fill(SpadeBlock(6, 4, 5, 3))
+    x, features = random("x", 2, 6, 8, 8), random("features", 2, 5, 8, 8)
+    spades = (block.spade0, block.spade1, block.spade_skip)
+    shared = [F.relu(spade.shared(repeat_pixels(features))) for spade in spades]
+    assert_same(FastSpadeBlock(block)(x, shared, 2), block(repeat_pixels(x), features))
+
+
+def test_the_whole_decoder():
+    size = SpadeDecoderSize(features=6, middle=8, middle_blocks=2, up=(6, 4), hidden=(5, 4, 3))
+    decoder = fill(SpadeDecoder(size))
+    features = random("features", 2, 6, 8, 8)
+    assert_same(FastSpadeDecoder(decoder)(features), decoder(features))
+
+
+def test_the_whole_renderer_over_portraits_and_frames():
+    plain = loading.synthetic_networks(PRESETS["tiny"], {"face_renderer"})["face_renderer"].double()
+    fast = FrameBytes(plain)
+    volume, source = random("volume", 2, 32, 16, 64, 64), 0.3 * random("source", 2, 15, 3)
+    driving = source.unsqueeze(1) + 0.2 * random("driving", 2, 2, 15, 3)
+    frames = fast.renderer(volume, source, driving)
+    for portrait in range(2):
+        for frame in range(2):
+            expected = plain(volume[[portrait]], source[[portrait]], driving[[portrait], frame])
+            assert_same(frames[[portrait], frame], expected)
+    expected_bytes = (frames * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2)
+    assert torch.equal(fast(volume, source, driving), expected_bytes)

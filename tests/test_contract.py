@@ -1,0 +1,83 @@
+"""The model configurations, the exported networks and the client agree on every tensor."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from google.protobuf import text_format
+from sadtalker_client._wire import OPTIONS
+from sadtalker_export.specs import SPECS
+from tritonclient.grpc import model_config_pb2
+from tritonclient.utils import np_to_triton_dtype
+
+REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+CONFIGS = {path.parent.name: path for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
+
+
+def read(path: Path) -> model_config_pb2.ModelConfig:
+    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+
+
+def tensors(fields) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {f.name: (model_config_pb2.DataType.Name(f.data_type), tuple(f.dims)) for f in fields}
+
+
+def triton_type(dtype: str) -> str:
+    return f"TYPE_{np_to_triton_dtype(dtype)}"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_configuration_is_called_like_its_folder(name):
+    assert read(CONFIGS[name]).name == name
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_exported_network_has_a_configuration_with_its_tensors(name):
+    config, spec = read(CONFIGS[name]), SPECS[name]
+    assert config.backend == "onnxruntime"
+    assert config.HasField("dynamic_batching") and config.max_batch_size > 1
+    for fields, specs in ((config.input, spec.inputs), (config.output, spec.outputs)):
+        assert tensors(fields) == {t.name: (triton_type(np.dtype(t.dtype)), t.shape) for t in specs}
+
+
+def test_every_network_configuration_is_exported():
+    assert {name for name, path in CONFIGS.items() if read(path).backend == "onnxruntime"} == set(SPECS)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_exported_files_carry_these_tensors_and_a_dynamic_batch(name, tiny_repository):
+    graph = onnx.load(tiny_repository / name / "1" / "model.onnx").graph
+    spec = SPECS[name]
+    for values, specs in ((graph.input, spec.inputs), (graph.output, spec.outputs)):
+        found = {v.name: tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+        assert found == {t.name: ("batch", *t.shape) for t in specs}
+    assert not [n.name for n in graph.node if n.op_type == "GridSample" and rank(graph, n.input[0]) == 5]
+
+
+def rank(graph, name: str) -> int:
+    shapes = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.input, *graph.value_info, *graph.output)}
+    return shapes[name]
+
+
+@pytest.mark.parametrize("name", [name for name, path in CONFIGS.items() if read(path).platform == "ensemble"])
+def test_ensembles_pass_tensors_that_their_steps_have(name):
+    config = read(CONFIGS[name])
+    known = tensors(config.input)
+    for step in config.ensemble_scheduling.step:
+        model = read(CONFIGS[step.model_name])
+        assert model.max_batch_size == 0 or model.max_batch_size >= config.max_batch_size
+        inputs, outputs = tensors(model.input), tensors(model.output)
+        assert set(step.input_map) == set(inputs)
+        for inner, outer in step.input_map.items():
+            assert known[outer] == inputs[inner], f"{step.model_name}.{inner}"
+        known |= {outer: outputs[inner] for inner, outer in step.output_map.items()}
+    for outer, kind in tensors(config.output).items():
+        assert known[outer] == kind, outer
+
+
+def test_the_client_knows_every_option_of_the_server():
+    config = read(CONFIGS["sadtalker"])
+    optional = {field.name for field in config.input if field.optional}
+    assert set(OPTIONS) == optional
+    assert {field.name for field in config.input} - optional == {"image", "audio"}

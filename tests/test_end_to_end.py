@@ -1,0 +1,150 @@
+"""One portrait and one speech recording through the real server: pictures out, errors out, nothing left behind."""
+
+import io
+import json
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from sadtalker_client import InvalidInputError, SadTalkerClient
+
+FRAMES = 22  # of the 0.9 s in the fixture
+FRAME_SECONDS = 0.04
+
+
+@pytest.fixture
+def client(tiny_server):
+    with SadTalkerClient(tiny_server.grpc_url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def video(tiny_server, portrait_path, speech_path) -> bytes:
+    """One video with the default options."""
+    with SadTalkerClient(tiny_server.grpc_url, timeout=120) as client:
+        return client.animate(portrait_path, speech_path).read()
+
+
+def pictures(video: bytes) -> np.ndarray:
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def image_bytes(image: Image.Image, format: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    image.save(file, format)
+    return file.getvalue()
+
+
+def test_the_video_has_a_frame_every_40_ms_of_speech_and_its_sound(video):
+    with av.open(io.BytesIO(video)) as container:
+        ends = {}
+        for packet in container.demux():
+            if packet.pts is not None:
+                end = float((packet.pts + packet.duration) * packet.time_base)
+                ends[packet.stream.type] = max(end, ends.get(packet.stream.type, 0))
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert container.streams.audio[0].codec_context.name == "aac"
+        assert stream.average_rate == 25
+    assert pictures(video).shape == (FRAMES, 256, 256, 3)
+    assert ends["video"] == pytest.approx(FRAMES * FRAME_SECONDS)
+    assert abs(ends["video"] - ends["audio"]) <= FRAME_SECONDS
+
+
+def test_the_picture_moves(video):
+    frames = pictures(video).astype(float)
+    assert frames.std() > 10
+    assert np.abs(np.diff(frames, axis=0)).mean() > 0.5
+
+
+def test_fragments_arrive_one_by_one_and_the_first_one_plays_alone(client, portrait_path, speech_path, video):
+    fragments = list(client.animate(portrait_path, speech_path))
+    assert [f.frames_done for f in fragments] == [5, 10, 15, 20, 22]
+    assert {f.frames_total for f in fragments} == {FRAMES}
+    assert len(pictures(fragments[0].data)) == 5
+    assert b"".join(f.data for f in fragments) == video
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(client, portrait_path, speech_path, video):
+    assert client.animate(portrait_path, speech_path, seed=0).read() == video
+    assert client.animate(portrait_path, speech_path, seed=1).read() != video
+
+
+@pytest.mark.parametrize(
+    "option", [{"pose_style": 45}, {"expression_scale": 2.0}, {"still": True}, {"blink": False}], ids=str
+)
+def test_options_change_the_picture(client, portrait_path, speech_path, video, option):
+    assert client.animate(portrait_path, speech_path, **option).read() != video
+
+
+def test_chunks_of_different_videos_share_executions(tiny_server, client, portrait_path, speech_path):
+    def statistics() -> tuple[int, int]:
+        url = f"{tiny_server.http_url}/v2/models/face_renderer/stats"
+        with urllib.request.urlopen(url) as page:
+            [model] = json.load(page)["model_stats"]
+        return model["inference_count"], model["execution_count"]
+
+    asked, executed = statistics()
+    with ThreadPoolExecutor(4) as pool:
+        videos = list(pool.map(lambda seed: client.animate(portrait_path, speech_path, seed=seed).read(), range(4)))
+    assert [len(pictures(video)) for video in videos] == [FRAMES] * 4
+    asked, executed = (now - before for now, before in zip(statistics(), (asked, executed), strict=True))
+    assert asked == 4 * 5
+    assert executed < asked
+
+
+def test_a_portrait_is_encoded_once(client, portrait_path, speech_path, metric):
+    client.animate(portrait_path, speech_path).read()
+    encoded = metric("nv_inference_count", model="appearance_encoder")
+    client.animate(portrait_path, speech_path, seed=5).read()
+    assert metric("nv_inference_count", model="appearance_encoder") == encoded
+
+
+def test_a_caller_who_leaves_stops_the_work(client, portrait_path, metric):
+    rate = 16000
+    long = io.BytesIO()
+    with av.open(long, "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        noise = np.random.default_rng(0).integers(-3000, 3000, (1, 60 * rate), np.int16)
+        frame = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with client.animate(portrait_path, long.getvalue()) as animation:
+        assert next(animation).frames_total == 60 * 25
+    deadline = time.monotonic() + 30
+    while metric("sadtalker_videos_in_flight"):
+        assert time.monotonic() < deadline, "the video is still being made"
+        time.sleep(0.1)
+    rendered = metric("sadtalker_frames_rendered_total")
+    time.sleep(1)
+    assert metric("sadtalker_frames_rendered_total") == rendered
+    assert rendered < 60 * 25
+
+
+BAD_INPUT = {
+    "not a picture": ({"portrait": b"hello"}, "image"),
+    "no face": ({"portrait": image_bytes(Image.new("RGB", (256, 256), "white"))}, "face"),
+    "too small": ({"portrait": image_bytes(Image.new("RGB", (1, 1)))}, "image"),
+    "not sound": ({"speech": b"hello"}, "audio"),
+    "pose style": ({"pose_style": 46}, "pose_style"),
+    "scale": ({"expression_scale": float("nan")}, "expression_scale"),
+    "negative scale": ({"expression_scale": -1.0}, "expression_scale"),
+    "size": ({"size": 512}, "size"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_clear_error_and_the_server_goes_on(client, portrait_path, speech_path, case):
+    changed, what = BAD_INPUT[case]
+    request = {"portrait": portrait_path, "speech": speech_path} | changed
+    with pytest.raises(InvalidInputError) as caught:
+        client.animate(request.pop("portrait"), request.pop("speech"), **request).read()
+    message = str(caught.value)
+    assert what in message and "expected" in message and "\n" not in message
+    assert client.is_ready()
