@@ -1,0 +1,287 @@
+"""`make bench`: the original algorithm in PyTorch against this server, same weights, interleaved in one run.
+
+Official sizes with made-up weights unless --weights names real ones (arithmetic does not depend on their values).
+Measures frames per second end to end, time per stage, the first fragment for a short and a long recording, four
+clients at once, Triton against a bare session loop, and the distance to the machine's matrix-product ceiling.
+Writes benchmarks/results/bench_<preset>.json and .png, and the table in README.md.
+"""
+
+import argparse
+import importlib.util
+import io
+import json
+import shutil
+import statistics
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+import tritonclient.grpc as triton
+from hardware import describe
+from PIL import Image
+from reference import Reference
+from report import plot, write_table
+from rich.console import Console
+from rich.progress import Progress
+from sadtalker_client import SadTalkerClient
+from sadtalker_export import flops
+from sadtalker_export.checkpoint import loading, synthetic
+from sadtalker_export.onnx_export import export_repository
+from sadtalker_export.presets import PRESETS
+from sadtalker_export.specs import FRAMES, SPECS
+from sadtalker_server import Server
+from soak import long_speech
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+REFERENCE_GFLOP = 1203.0  # per frame of the original's renderer, 256 x 256, official sizes
+CLIENTS = 4
+LONG_SECONDS = 60
+
+console = Console(stderr=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", choices=PRESETS, default="official", help="sizes, with made-up weights")
+    parser.add_argument("--weights", type=Path, help="a directory of checkpoint files instead")
+    parser.add_argument("--frames", type=int, default=10, help="per video; at least 5")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--variants", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
+    args = parser.parse_args()
+    result = {"what": f"{args.frames} frames per video, {args.rounds} rounds, interleaved", **describe()}
+    preset, networks, repository = prepare(args)
+    result |= {"preset": preset, "ceiling_gflops": ceilings()}
+    reference = Reference(networks)
+    speech = long_speech_frames(args.frames)
+    with ExitStack() as stack:
+        servers = {
+            variant: stack.enter_context(Server(repository, model_config_name=None if variant == "fp32" else variant))
+            for variant in args.variants
+        }
+        result["end_to_end"] = end_to_end(reference, servers, speech, args)
+        console.print("first fragment, four clients, bare loop")
+        result["variants"] = {
+            variant: {
+                "first_fragment_seconds": first_fragments(server),
+                "four_clients": four_clients(server, speech, args.frames),
+                "triton_over_bare": triton_over_bare(server, repository),
+            }
+            for variant, server in servers.items()
+        }
+    result["gflop_per_frame"] = {
+        "reference": REFERENCE_GFLOP if preset == "official" else None,
+        "ours": sum(flops.count(repository / n / "1" / "model.onnx").total() for n in flops.PER_FRAME) / FRAMES / 1e9,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"bench_{preset}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    plot(result, path.with_suffix(".png"))
+    if preset == "official":
+        write_table(result, ROOT / "README.md", path.relative_to(ROOT))
+    console.print(f"{path}")
+    return 0
+
+
+def prepare(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module], Path]:
+    """The networks, and a model repository with their ONNX files (made once, in build/)."""
+    console.print("loading weights")
+    if args.weights:
+        preset, networks = loading.load_directory(args.weights)
+        name = preset.name
+    else:
+        name, networks = args.preset, loading.synthetic_networks(PRESETS[args.preset])
+    repository = ROOT / "build" / "bench" / name / "model_repository"
+    made = repository.parent / "exported.json"
+    if made.is_file():
+        shutil.copytree(ROOT / "model_repository", repository, dirs_exist_ok=True, ignore=_exported)
+    else:
+        shutil.rmtree(repository, ignore_errors=True)
+        shutil.copytree(ROOT / "model_repository", repository, ignore=_exported)
+        with Progress(console=console) as bar:
+            export_repository(networks, name, repository, bar)
+        shutil.copy(repository / "exported.json", made)
+    return name, networks, repository
+
+
+_exported = shutil.ignore_patterns("model.onnx", "exported.json")
+
+
+def end_to_end(
+    reference: Reference, servers: dict[str, Server], speech: bytes, args: argparse.Namespace
+) -> dict[str, dict[str, object]]:
+    """Frames per second of everyone in turn, and the stages of the last round."""
+    runs: dict[str, Callable[[bytes], object]] = {"reference": lambda image: reference.animate(image, speech)}
+    for variant, server in servers.items():
+        runs[variant] = lambda image, server=server: animate(server, image, speech)
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    stages: dict[str, dict[str, float]] = {}
+    with Progress(console=console) as bar:
+        task = bar.add_task("videos", total=args.rounds * len(runs))
+        for variant in servers:
+            animate(servers[variant], portrait(-1), long_speech_frames(FRAMES))  # first executions compile kernels
+        for round_ in range(args.rounds):
+            for name, run in runs.items():
+                bar.update(task, description=f"round {round_ + 1}, {name}")
+                before = model_seconds(servers[name]) if name in servers else {}
+                reference.seconds.clear()
+                start = time.perf_counter()
+                run(portrait(round_))
+                seconds[name].append(time.perf_counter() - start)
+                after = model_seconds(servers[name]) if name in servers else {}
+                stages[name] = {k: after[k] - before[k] for k in after if after[k] > before[k]} or dict(reference.seconds)
+                bar.advance(task)
+    return {
+        name: {
+            "seconds": [round(s, 3) for s in seconds[name]],
+            "frames_per_second": args.frames / statistics.median(seconds[name]),
+            "times_reference": statistics.median(
+                r / s for r, s in zip(seconds["reference"], seconds[name], strict=True)
+            ),
+            "stage_seconds": {k: round(v, 3) for k, v in stages[name].items()},
+        }
+        for name in runs
+    }
+
+
+def first_fragments(server: Server) -> dict[str, float]:
+    """Seconds to the first fragment for a 2 s and a 60 s recording, a new portrait each, the rest cancelled."""
+    found = {}
+    for seed, seconds in ((100, 2), (101, LONG_SECONDS)):
+        start = time.perf_counter()
+        with SadTalkerClient(server.grpc_url) as client, client.animate(portrait(seed), long_speech(seconds)) as video:
+            next(video)
+            found[f"{seconds}_s"] = round(time.perf_counter() - start, 3)
+        while _in_flight(server):
+            time.sleep(0.2)
+    before = model_seconds(server)
+    start = time.perf_counter()
+    animate(server, portrait(102), long_speech_frames(FRAMES))
+    found["one_chunk_video"] = round(time.perf_counter() - start, 3)
+    after = model_seconds(server)
+    found["its_networks"] = round(sum(after.values()) - sum(before.values()), 3)
+    return found
+
+
+def four_clients(server: Server, speech: bytes, frames: int) -> dict[str, float]:
+    """Frames per second of one client and of four at once; chunks per execution of the renderer meanwhile."""
+    image = portrait(200)
+    animate(server, image, long_speech_frames(FRAMES))  # the portrait is then known
+    start = time.perf_counter()
+    animate(server, image, speech)
+    one = frames / (time.perf_counter() - start)
+    before = _renderer_counts(server)
+    start = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(lambda _: animate(server, image, speech), range(CLIENTS)))
+    four = CLIENTS * frames / (time.perf_counter() - start)
+    chunks, executions = (now - then for now, then in zip(_renderer_counts(server), before, strict=True))
+    return {
+        "frames_per_second_of_one": round(one, 4),
+        "frames_per_second_of_four": round(four, 4),
+        "mean_chunks_per_execution": round(chunks / executions, 3),
+    }
+
+
+def triton_over_bare(server: Server, repository: Path, runs: int = 3) -> dict[str, float]:
+    """The renderer's throughput through Triton and gRPC over that of the same session called directly; one chunk."""
+    spec = SPECS["face_renderer"]
+    inputs = {t.name: synthetic.named_input(t.name, (1, *t.shape), -0.3, 0.3) for t in spec.inputs}
+    with urllib.request.urlopen(f"{server.http_url}/v2/models/face_renderer/config") as page:
+        config = json.load(page)
+    session = _backend().open_session(repository / "face_renderer" / "1" / "model.onnx", config, "CPU", "0")
+    client = triton.InferenceServerClient(server.grpc_url)
+    tensors = []
+    for name, array in inputs.items():
+        tensors.append(triton.InferInput(name, array.shape, "FP32"))
+        tensors[-1].set_data_from_numpy(array)
+    ways: dict[str, Callable[[], object]] = {
+        "bare": lambda: session.run(None, inputs),
+        "triton": lambda: client.infer("face_renderer", tensors),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for round_ in range(runs + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            if round_:
+                seconds[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    ratios = [b / t for b, t in zip(seconds["bare"], seconds["triton"], strict=True)]
+    return {
+        "throughput_ratio": round(statistics.median(ratios), 4),
+        "ratios": [round(r, 4) for r in ratios],
+        "bare_seconds_per_frame": round(median["bare"] / FRAMES, 4),
+        "triton_seconds_per_frame": round(median["triton"] / FRAMES, 4),
+    }
+
+
+def ceilings() -> dict[str, float]:
+    """GFLOP/s of large matrix products with all cores, by precision: the best of several."""
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = torch.randn(2, 2048, 2048).to(dtype)
+        best = 0.0
+        for _ in range(8):
+            start = time.perf_counter()
+            a @ b
+            best = max(best, 2 * 2048**3 / (time.perf_counter() - start) / 1e9)
+        found[name] = round(best, 1)
+    return found
+
+
+def animate(server: Server, image: bytes, speech: bytes) -> bytes:
+    with SadTalkerClient(server.grpc_url) as client:
+        return client.animate(image, speech).read()
+
+
+def portrait(seed: int) -> bytes:
+    """The example portrait, different in one pixel for every seed, so that no cache knows it."""
+    image = Image.open(ROOT / "examples" / "portrait.jpg").convert("RGB")
+    image.putpixel((0, 0), tuple(int(v) for v in np.random.default_rng(seed + 1000).integers(0, 256, 3)))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def long_speech_frames(frames: int) -> bytes:
+    """The beginning of the example speech: so many video frames of it."""
+    return long_speech(frames / 25)
+
+
+def model_seconds(server: Server) -> dict[str, float]:
+    """Seconds that each network has computed since the server started."""
+    with urllib.request.urlopen(f"{server.http_url}/v2/models/stats") as page:
+        models = json.load(page)["model_stats"]
+    return {m["name"]: m["inference_stats"]["compute_infer"]["ns"] / 1e9 for m in models if m["name"] in SPECS}
+
+
+def _renderer_counts(server: Server) -> tuple[int, int]:
+    with urllib.request.urlopen(f"{server.http_url}/v2/models/face_renderer/stats") as page:
+        [model] = json.load(page)["model_stats"]
+    return model["inference_count"], model["execution_count"]
+
+
+def _in_flight(server: Server) -> float:
+    with urllib.request.urlopen(server.metrics_url) as page:
+        lines = page.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("sadtalker_videos_in_flight"))
+
+
+def _backend():
+    """The module with which the Python-based backend opens its sessions."""
+    path = ROOT / "server" / "backends" / "onnxruntime" / "onnx_session.py"
+    spec = importlib.util.spec_from_file_location("onnx_session", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    sys.exit(main())

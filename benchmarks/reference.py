@@ -1,0 +1,107 @@
+"""The original algorithm, for comparison: SadTalker's pipeline in PyTorch on our plain networks, same weights.
+
+As the published code runs it: two frames at a time, the whole generator for every frame (the portrait's encoder
+included), ten frames at a time through the expression network, no reuse of anything between frames.
+"""
+
+import importlib
+import io
+import sys
+import time
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+BATCH = 2  # frames per pass of the renderer
+EXPRESSION_BATCH = 10
+
+REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+
+
+def model_module(model: str, name: str) -> types.ModuleType:
+    """A pure module of the model repository: decoding, cropping and mel spectra are the same for both sides."""
+    package = f"bench_{model}"
+    if package not in sys.modules:
+        sys.modules[package] = types.ModuleType(package)
+        sys.modules[package].__path__ = [str(REPOSITORY / model / "1")]
+    return importlib.import_module(f"{package}.{name}")
+
+
+class Reference:
+    """Animates with PyTorch; `seconds` adds up what each stage took."""
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self._networks = networks
+        self._detector = model_module("portrait_crop", "face").FaceDetector()
+        self.seconds: dict[str, float] = {}
+
+    @torch.inference_mode()
+    def animate(self, image: bytes, audio: bytes) -> bytes:
+        """One portrait and one recording -> an MP4."""
+        networks = self._networks
+        recording = model_module("sadtalker", "audio").decode(audio, 600)
+        with self._stage("portrait"):
+            portrait = model_module("portrait_crop", "portrait").prepare(image, self._detector)
+            face, aligned = (torch.from_numpy(a)[None] for a in (portrait.face, portrait.aligned_face))
+            windows = model_module("sadtalker", "windows")
+            source = windows.source_coefficients(networks["face_reconstruction"](aligned)[0].numpy())
+            canonical = networks["keypoint_detector"](face)
+            source_keypoints = self._keypoints(canonical, windows.source_windows(source)[:1])
+        with self._stage("coefficients"):
+            coefficients = self._coefficients(recording, source)
+        frames = []
+        with self._stage("render"):
+            for start in range(0, recording.frames, BATCH):
+                chunk, first = divmod(start, windows.CHUNK)
+                pair = [windows.chunk_windows(coefficients, chunk, recording.frames)[first]]
+                chunk, second = divmod(start + 1, windows.CHUNK)
+                pair.append(windows.chunk_windows(coefficients, chunk, recording.frames)[second])
+                driving = self._keypoints(canonical, np.stack(pair))
+                volume = networks["appearance_encoder"](face.expand(BATCH, -1, -1, -1))
+                images = networks["face_renderer"](volume, source_keypoints.expand(BATCH, -1, -1), driving)
+                frames.append((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
+        with self._stage("encode"):
+            return self._encode(torch.cat(frames)[: recording.frames].numpy(), recording)
+
+    def _keypoints(self, canonical: Tensor, windows: np.ndarray) -> Tensor:
+        return self._networks["motion"](canonical, torch.from_numpy(windows)[None])[0]
+
+    def _coefficients(self, recording, source: np.ndarray) -> np.ndarray:
+        clip = model_module("audio2coeff", "clip").Clip(recording.waveform, source, 0, 0, True)
+        pose = model_module("audio2coeff", "pose")
+        inputs = {k: torch.from_numpy(v) for k, v in clip.expression_inputs(0, clip.frames).items()}
+        expression = [
+            self._networks["audio2exp"](*(v[i : i + EXPRESSION_BATCH] for v in inputs.values()))
+            for i in range(0, clip.frames, EXPRESSION_BATCH)
+        ]
+        chunks = pose.pose_chunks(*pose.smoothing_range(0, clip.frames, clip.frames), clip.frames)
+        motion = [
+            self._networks["audio2pose"](*(torch.from_numpy(v) for v in clip.pose_inputs([chunk]).values()))
+            for chunk in chunks
+        ]
+        poses = clip.pose(0, clip.frames, chunks, torch.cat(motion).numpy())
+        return np.concatenate([torch.cat(expression).numpy(), poses], axis=1)
+
+    def _encode(self, frames: np.ndarray, recording) -> bytes:
+        mp4, audio = model_module("sadtalker", "mp4"), model_module("sadtalker", "audio")
+        track = audio.Track(recording)
+        height, width = frames.shape[1:3]
+        writer = mp4.FragmentedMp4(recording.frames, width, height, recording.channels, track.read, Fraction(1))
+        out = io.BytesIO()
+        for start in range(0, len(frames), 5):
+            out.write(writer.write(frames[start : start + 5]))
+        writer.close()
+        track.close()
+        return out.getvalue()
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

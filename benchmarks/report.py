@@ -1,0 +1,64 @@
+"""The picture and the README table of a benchmark's results."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+LABELS = {"reference": "original algorithm\n(PyTorch, fp32)", "fp32": "this server\nfp32", "bf16": "this server\nbf16"}
+
+
+def plot(result: dict, path: Path) -> None:
+    """Seconds per frame end to end, and where they go."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(1, 1.3))
+    runs = result["end_to_end"]
+    names = list(runs)
+    per_frame = [1 / runs[name]["frames_per_second"] for name in names]
+    bars = left.bar([LABELS[n] for n in names], per_frame, color=["#999999", "#2a78b5", "#1b4f79"][: len(names)])
+    left.bar_label(bars, [f"{s:.2f} s\n{runs[n]['times_reference']:.2f} x" for n, s in zip(names, per_frame, strict=True)])
+    left.set(ylabel="seconds per frame, end to end", ylim=(0, 1.25 * max(per_frame)))
+    for i, name in enumerate(names):
+        bottom = 0.0
+        stages = runs[name]["stage_seconds"]
+        total = sum(stages.values())
+        for stage, seconds in sorted(stages.items(), key=lambda item: -item[1]):
+            share = 100 * seconds / total
+            right.barh(i, share, left=bottom, color=plt.cm.tab20(hash_color(stage)), edgecolor="white")
+            if share > 7:
+                right.text(bottom + share / 2, i, f"{stage}\n{seconds:.1f} s", ha="center", va="center", fontsize=8)
+            bottom += share
+    right.set(yticks=range(len(names)), yticklabels=[LABELS[n] for n in names], xlabel="% of the time in stages or networks")
+    right.invert_yaxis()
+    figure.suptitle(f"{result['preset']} networks, {result['hardware']['cores']} cores of {result['hardware']['cpu']}", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def hash_color(name: str) -> int:
+    """The same colour for the same stage in every plot."""
+    return sum(map(ord, name)) % 20
+
+
+def write_table(result: dict, readme: Path, source: Path) -> None:
+    """Replace the table between the marks in the README."""
+    text = readme.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{BEGIN}\n{table(result, source)}\n{END}{after}")
+
+
+def table(result: dict, source: Path) -> str:
+    """Markdown: one row per way to make the video."""
+    rows = ["| | seconds per frame | frames/s | against the original | first fragment |", "|---|---|---|---|---|"]
+    for name, run in result["end_to_end"].items():
+        label = LABELS[name].replace("\n", " ")
+        first = result["variants"].get(name, {}).get("first_fragment_seconds", {})
+        first_text = f"{first['60_s']:.1f} s" if first else "after the last frame"
+        per_second = run["frames_per_second"]
+        rows.append(f"| {label} | {1 / per_second:.2f} | {per_second:.2f} | {run['times_reference']:.2f} x | {first_text} |")
+    hardware = result["hardware"]
+    rows += ["", f"{result['what']}; {hardware['cores']} cores of {hardware['cpu']}; from `{source}`."]
+    return "\n".join(rows)
