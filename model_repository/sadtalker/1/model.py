@@ -7,10 +7,12 @@ request; until then it and all behind it wait in Triton's queue, where the limit
 
 import asyncio
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -49,15 +51,30 @@ class TritonPythonModel:
 
     def execute(self, requests: list) -> None:
         for request in requests:
-            self._room.acquire()
-            sender = request.get_response_sender()
             # Copies: a request's tensors must not be touched once `execute` has returned.
             inputs = {tensor.name(): tensor.as_numpy().item() for tensor in request.inputs()}
+            sender = request.get_response_sender()
+            self._room.acquire()
+            if self._draining():
+                self._room.release()
+                self._fail(sender, "UNAVAILABLE", "UNAVAILABLE: the server is stopping, try another")
+                continue
             asyncio.run_coroutine_threadsafe(self._answer(sender, inputs), self._loop)
 
     def finalize(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    @staticmethod
+    def _draining() -> bool:
+        """Whether the launcher has been told to stop: it waits for the videos being made, no new ones may begin."""
+        drain_file = os.environ.get("SADTALKER_DRAIN_FILE")
+        return drain_file is not None and Path(drain_file).exists()
+
+    @staticmethod
+    def _fail(sender, code: str, message: str) -> None:
+        error = pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))
+        sender.send(pb_utils.InferenceResponse(error=error), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
     async def _answer(self, sender, inputs: dict) -> None:
         """Sends a video's fragments; on failure, the one error."""
@@ -76,8 +93,7 @@ class TritonPythonModel:
         finally:
             self._room.release()
         if message is not None:
-            error = pb_utils.TritonError(message, getattr(pb_utils.TritonError, CODES[outcome]))
-            sender.send(pb_utils.InferenceResponse(error=error), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            self._fail(sender, CODES[outcome], message)
         self._metrics.video_ended(outcome)
 
     async def _send_video(self, sender, inputs: dict) -> bool:
