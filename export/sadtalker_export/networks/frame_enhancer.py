@@ -41,7 +41,8 @@ class FrameEnhancer(nn.Module):
         b, f, h, w, _ = frames.shape
         alignment = similarity(landmarks, landmarks.new_tensor(TEMPLATE))
         alignment = alignment.unsqueeze(1).expand(-1, f, -1, -1).flatten(0, 1)
-        images = frames.flatten(0, 1).permute(0, 3, 1, 2).to(alignment.dtype)
+        # TensorRT knows bytes only as a network's inputs and outputs: one cast comes first, the other last.
+        images = frames.to(alignment.dtype).flatten(0, 1).permute(0, 3, 1, 2)
         faces = sample(images, transform(invert(alignment), pixels(FACE, FACE, alignment)), "border")
         restored = self.enhancer((faces / 127.5 - 1).to(self.precision)).to(faces.dtype)
         restored = (restored.clamp(-1, 1) + 1) * 127.5
@@ -50,8 +51,8 @@ class FrameEnhancer(nn.Module):
         mask = fading(places)
         enlarged = F.interpolate(images, scale_factor=float(SCALE), mode="bicubic", align_corners=False)
         blended = enlarged + mask * (sample(restored, places, "zeros") - enlarged)
-        levels = blended.round().clamp(0, 255).to(torch.uint8)
-        return levels.permute(0, 2, 3, 1).reshape(b, f, SCALE * h, SCALE * w, 3)
+        levels = blended.round().clamp(0, 255).permute(0, 2, 3, 1)
+        return levels.reshape(b, f, SCALE * h, SCALE * w, 3).to(torch.uint8)
 
 
 def similarity(points: Tensor, template: Tensor) -> Tensor:

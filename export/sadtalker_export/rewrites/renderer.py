@@ -87,5 +87,6 @@ class FrameBytes(nn.Module):
     def forward(self, appearance: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
         """-> frames uint8 [B, F, 4H, 4W, 3]"""
         images = self.renderer(appearance, source_keypoints, driving_keypoints)
-        frames: Tensor = (images * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2)
+        # TensorRT knows bytes only as a network's inputs and outputs: the cast comes last.
+        frames: Tensor = (images * 255).round().permute(0, 1, 3, 4, 2).to(torch.uint8)
         return frames
