@@ -9,6 +9,7 @@ from sadtalker_export.networks.dense_motion import gaussian_maps
 from sadtalker_export.networks.spade_decoder import SpadeBlock, SpadeDecoder, SpadeDecoderSize
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.rewrites.folding import fold_norm
+from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import FrameBytes
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
 from sadtalker_export.rewrites.spade import FastSpadeBlock, FastSpadeDecoder
@@ -56,6 +57,12 @@ def test_folding_a_batch_normalisation(dims):
     x = random("x", 1, 3, *[6] * dims)
     conv = F.conv2d if dims == 2 else F.conv3d
     assert_same(conv(x, *fold_norm(block), padding=1), block(x))
+
+
+def test_a_wide_convolution_with_one_output_channel():
+    conv = fill(torch.nn.Conv2d(6, 1, 7, padding=3))
+    x = random("x", 2, 6, 9, 8)
+    assert_same(NarrowConvolution(conv)(x), conv(x))
 
 
 def test_translating_axis_by_axis():

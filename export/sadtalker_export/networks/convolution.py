@@ -51,7 +51,7 @@ def inclusive_axis(length: int, like: Tensor) -> Tensor:
     return torch.linspace(-1, 1, length, dtype=like.dtype, device=like.device)
 
 
-def inclusive_grid(shape: tuple[int, int, int], like: Tensor) -> Tensor:
+def inclusive_grid(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Coordinates (x, y, z) of a D x H x W volume, both ends included: [D, H, W, 3]."""
     z, y, x = torch.meshgrid(*(inclusive_axis(n, like) for n in shape), indexing="ij")
     return torch.stack([x, y, z], -1)

@@ -77,7 +77,8 @@ class DenseMotion(nn.Module):
         heat = gaussian_maps(driving_keypoints, shape) - gaussian_maps(source_keypoints, shape)
         heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], 1)
         candidates = torch.cat([heat.unsqueeze(2), moved], 2).flatten(1, 2)
-        return self.flow_and_occlusion(self.hourglass(candidates), shifts)
+        decided = self.hourglass(candidates)
+        return self.flow(decided, shifts), torch.sigmoid(self.occlusion(decided.flatten(1, 2)))
 
     def motion_features(self, volume: Tensor) -> Tensor:
         """What of the portrait the motion estimate looks at: [B, compressed, D, H, W]."""
@@ -92,16 +93,13 @@ class DenseMotion(nn.Module):
         moved = F.grid_sample(repeated, grids, align_corners=False)
         return moved.reshape(b, candidates, c, d, h, w)
 
-    def flow_and_occlusion(self, x: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        """The decision among the candidates, from the hourglass's features [B, C, D, H, W]."""
-        _, _, d, h, w = x.shape
-        mask = F.softmax(self.mask(x), 1)
+    def flow(self, features: Tensor, shifts: Tensor) -> Tensor:
+        """The decision among the candidates, from the hourglass's features [B, C, D, H, W]: [B, D, H, W, 3]."""
+        mask = F.softmax(self.mask(features), 1)
         mask = torch.where(mask < MASK_FLOOR, torch.zeros_like(mask), mask)
         # sum over candidates of mask * (grid + shift)
-        flow = mask.sum(1).unsqueeze(-1) * inclusive_grid((d, h, w), x)
-        flow = flow + torch.einsum("bkdhw,bkc->bdhwc", mask, shifts)
-        occlusion = torch.sigmoid(self.occlusion(x.flatten(1, 2)))
-        return flow, occlusion
+        grid = mask.sum(1).unsqueeze(-1) * inclusive_grid(tuple(features.shape[2:]), features)
+        return grid + torch.einsum("bkdhw,bkc->bdhwc", mask, shifts)
 
 
 def gaussian_maps(keypoints: Tensor, shape: tuple[int, ...]) -> Tensor:

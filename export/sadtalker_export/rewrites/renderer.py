@@ -8,6 +8,7 @@ from ..networks.convolution import ConvNorm
 from ..networks.dense_motion import DenseMotion, Hourglass3d, gaussian_maps
 from ..networks.face_renderer import FaceRenderer
 from .folding import fold_norm
+from .narrow_convolution import NarrowConvolution
 from .resize_convolution import ResizeConvolution
 from .spade import FastSpadeDecoder
 from .translation import translate
@@ -36,6 +37,7 @@ class FastRenderer(nn.Module):
         super().__init__()
         self.dense_motion = renderer.dense_motion
         hourglass = renderer.dense_motion.hourglass
+        self.occlusion = NarrowConvolution(renderer.dense_motion.occlusion)
         self.up = nn.ModuleList(UpConvNorm(block) for block in hourglass.up if isinstance(block, ConvNorm))
         self.flatten, self.project = renderer.flatten, renderer.project
         self.decoder = FastSpadeDecoder(renderer.decoder)
@@ -46,7 +48,9 @@ class FastRenderer(nn.Module):
         shifts = source_keypoints.unsqueeze(1) - driving_keypoints
         candidates = self._candidates(appearance, source_keypoints, driving_keypoints, shifts)
         shifts = F.pad(shifts.flatten(0, 1), (0, 0, 1, 0))
-        flow, occlusion = motion.flow_and_occlusion(self._hourglass(motion.hourglass, candidates), shifts)
+        decided = self._hourglass(motion.hourglass, candidates)
+        flow = motion.flow(decided, shifts)
+        occlusion = torch.sigmoid(self.occlusion(decided.flatten(1, 2)))
         warped = sample_volume(appearance, flow.reshape(b, frames, *flow.shape[1:]))
         features = self.project(self.flatten(warped.flatten(0, 1).flatten(1, 2))) * occlusion
         images: Tensor = self.decoder(features)
