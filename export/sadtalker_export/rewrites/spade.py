@@ -57,6 +57,7 @@ class FastSpadeBlock(nn.Module):
         self.modulation1 = Modulation(block.spade1)
         self.conv1 = plain_conv(block.conv1)
         self.learned_shortcut = block.learned_shortcut
+        self.spades = 3 if block.learned_shortcut else 2
         if block.learned_shortcut:
             skip, spade = block.conv_skip.weight, block.spade_skip
             assert spade.gamma.bias is not None and spade.beta.bias is not None
@@ -99,7 +100,7 @@ class FastSpadeDecoder(nn.Module):
         for i, block in enumerate(self.middle):
             x = block(x, list(shared[2 * i : 2 * i + 2]), 1)
         for block, up_shared in zip(self.up, self.up_shared, strict=True):
-            x = block(x, list(F.relu(up_shared(features)).chunk(3, 1)), 2)
+            x = block(x, list(F.relu(up_shared(features)).chunk(block.spades, 1)), 2)
         return torch.sigmoid(self.to_rgb(F.leaky_relu(x, SLOPE)))
 
 
