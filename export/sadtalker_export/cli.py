@@ -25,6 +25,9 @@ class Command:
 COMMANDS = (
     Command("weights", ".weights", "download the official checkpoint files, or write synthetic ones in their layout"),
     Command("onnx", ".onnx_export", "export the networks into a Triton model repository"),
+    Command(
+        "tensorrt", ".tensorrt_export", "build TensorRT engines from the exported networks, on the GPU that runs them"
+    ),
     Command("parity", ".parity", "compare the networks with reference figures"),
     Command("flops", ".flops", "count the arithmetic of every network"),
 )

@@ -36,8 +36,20 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class BatchProfile:
+    """Batch sizes of a TensorRT engine: it takes `min` to `max`, and its kernels are chosen at `opt`."""
+
+    min: int
+    opt: int
+    max: int
+
+
+@dataclass(frozen=True)
 class NetworkSpec:
-    """One exported network: `build` makes the module to export from the plain `networks` it names."""
+    """One exported network: `build` makes the module to export from the plain `networks` it names.
+
+    `tensorrt` is for networks that are worth an engine; `max` is the `max_batch_size` of the model's configuration.
+    """
 
     name: str
     networks: frozenset[str]
@@ -45,6 +57,7 @@ class NetworkSpec:
     outputs: tuple[TensorSpec, ...]
     build: Callable[[Networks], nn.Module]
     tolerance: float  # max abs difference between eager and exported, in units of the output
+    tensorrt: BatchProfile | None = None
 
 
 class EncodePortrait(nn.Module):
@@ -80,6 +93,7 @@ SPECS = {
             (TensorSpec("coefficients", (sum(GROUPS),)),),
             _only("face_reconstruction"),
             tolerance=1e-3,
+            tensorrt=BatchProfile(1, 1, 8),
         ),
         NetworkSpec(
             "appearance_encoder",
@@ -88,6 +102,7 @@ SPECS = {
             (TensorSpec("appearance", VOLUME), _CANONICAL),
             lambda n: EncodePortrait(n["appearance_encoder"], n["keypoint_detector"]),
             tolerance=1e-3,
+            tensorrt=BatchProfile(1, 1, 8),
         ),
         NetworkSpec(
             "audio2exp",
@@ -100,6 +115,7 @@ SPECS = {
             (TensorSpec("expression", (EXPRESSION,)),),
             _only("audio2exp"),
             tolerance=1e-3,
+            tensorrt=BatchProfile(1, 32, 128),
         ),
         NetworkSpec(
             "audio2pose",
@@ -113,6 +129,7 @@ SPECS = {
             (TensorSpec("pose_motion", (CHUNK_FRAMES, POSE)),),
             _only("audio2pose"),
             tolerance=1e-3,
+            tensorrt=BatchProfile(1, 1, 8),
         ),
         NetworkSpec(
             "motion",
@@ -121,6 +138,7 @@ SPECS = {
             (TensorSpec("keypoints", (FRAMES, KEYPOINTS, 3)),),
             _only("motion"),
             tolerance=1e-3,
+            tensorrt=BatchProfile(1, 4, 8),
         ),
         NetworkSpec(
             "face_renderer",
@@ -133,6 +151,7 @@ SPECS = {
             (TensorSpec("frames", (FRAMES, 256, 256, 3), "uint8"),),
             _frame_bytes,
             tolerance=1,  # grey level: where rounding falls the other way
+            tensorrt=BatchProfile(1, 4, 4),
         ),
     )
 }
