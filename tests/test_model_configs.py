@@ -1,0 +1,70 @@
+"""The variants of the model configurations: the same models as `config.pbtxt`, on other hardware."""
+
+import re
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from sadtalker_export.specs import SPECS
+from tritonclient.grpc import model_config_pb2
+
+ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = ROOT / "model_repository"
+VARIANTS = {f"{p.parents[1].name}/{p.stem}": p for p in sorted(REPOSITORY.glob("*/configs/*.pbtxt"))}
+ENGINES = {name for name, spec in SPECS.items() if spec.tensorrt}
+
+
+def read(path: Path) -> model_config_pb2.ModelConfig:
+    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+
+
+def model_of(variant: str) -> str:
+    return variant.split("/")[0]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_has_the_tensors_and_batches_of_the_model(variant):
+    plain, other = read(REPOSITORY / model_of(variant) / "config.pbtxt"), read(VARIANTS[variant])
+    for field in ("name", "max_batch_size", "input", "output", "dynamic_batching", "model_transaction_policy"):
+        assert getattr(plain, field) == getattr(other, field), field
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if read(VARIANTS[name]).platform == "tensorrt_plan"])
+def test_an_engine_captures_and_warms_up_exact_batch_sizes(variant):
+    config, spec = read(VARIANTS[variant]), SPECS[model_of(variant)]
+    assert config.default_model_filename == "model.plan" and not config.backend
+    assert spec.tensorrt is not None and config.max_batch_size == spec.tensorrt.max
+    assert all(group.kind == group.KIND_GPU and group.count >= 1 for group in config.instance_group)
+    cuda = config.optimization.cuda
+    assert cuda.graphs and not cuda.output_copy_stream, "graphs are not used with a copy stream"
+    captured = [graph.batch_size for graph in cuda.graph_spec]
+    assert captured == sorted(set(captured)) and spec.tensorrt.min <= captured[0]
+    assert captured[-1] == spec.tensorrt.max and spec.tensorrt.opt in captured
+    assert not [graph for graph in cuda.graph_spec if graph.HasField("graph_lower_bound")]
+    assert [warmup.batch_size for warmup in config.model_warmup] == captured
+    expected = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in config.input}
+    for warmup in config.model_warmup:
+        given = {name: (value.data_type, list(value.dims)) for name, value in warmup.inputs.items()}
+        assert given == expected
+
+
+def test_clips_ask_for_captured_sizes():
+    """All ranges of a long video but the last, which is as long as what is left."""
+    windows = (REPOSITORY / "sadtalker" / "1" / "windows.py").read_text()
+    first, step, longest = map(int, re.search(r"FIRST_RANGE.* = (\d+), (\d+), (\d+)\n", windows).groups())
+    asked = {first, *(step * 2**i for i in range(8) if step * 2**i <= longest)}
+    graphs = read(VARIANTS["audio2exp/tensorrt"]).optimization.cuda.graph_spec
+    assert {graph.batch_size for graph in graphs} == asked
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "a100", "a100-mig"])
+def test_a_variant_that_is_chosen_by_name_has_every_engine(name):
+    """Triton falls back to `config.pbtxt` where a variant is absent."""
+    assert {model_of(variant) for variant in VARIANTS if variant.endswith(f"/{name}")} == ENGINES
+
+
+def test_overlays_choose_variants_that_there_are():
+    manifests = [path.read_text() for path in sorted((ROOT / "k8s").rglob("*.yaml"))]
+    chosen = {name for text in manifests for name in re.findall(r"--model-config-name=(\S+)", text)}
+    assert chosen == {"a100", "a100-mig"}
+    assert chosen <= {variant.split("/")[1] for variant in VARIANTS}
