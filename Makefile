@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 WEIGHTS ?= tiny
+SCENARIO ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -26,6 +27,9 @@ demo: $(EXPORTED) ## animate the example portrait with the example speech: out/d
 serve: $(EXPORTED) ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 8002)
 	$(BIN)/sadtalker-server
 
+perf: $(EXPORTED) ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
+	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
+
 test: $(INSTALLED) ## run every test
 	$(BIN)/python -m pytest
 
@@ -37,4 +41,4 @@ check: $(INSTALLED) ## lint and type-check
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model.onnx
 
-.PHONY: help setup demo serve test check clean
+.PHONY: help setup demo serve perf test check clean
