@@ -19,10 +19,7 @@ TABLE = Path(__file__).with_name("tensorrt_operators.json")
 
 
 def refusals(path: Path) -> list[str]:
-    """One sentence per reason why TensorRT would not take the graph in the file; empty if it would.
-
-    Raises `ValueError` if the type of a tensor is not known.
-    """
+    """One sentence per reason why TensorRT would not take the graph in the file; empty if it would."""
     model = shape_inference.infer_shapes(onnx.load(path, load_external_data=False))
     return list(_Graph(model).refusals())
 
@@ -103,9 +100,8 @@ class _Graph:
                 yield f"cast between {' and '.join(map(self._type, names))}, expected {' or '.join(cast_with)}"
 
     def _type(self, name: str) -> str:
-        if not self.types.get(name):
-            raise ValueError(f"the type of {name} is not known")
-        return str(onnx.TensorProto.DataType.Name(self.types[name]))
+        kind = self.types.get(name, onnx.TensorProto.UNDEFINED)
+        return "of unknown type" if kind == onnx.TensorProto.UNDEFINED else str(onnx.TensorProto.DataType.Name(kind))
 
 
 def _parameters(formal: Any, names: Any) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ from sadtalker_export.onnx_export import check, export
 from sadtalker_export.parity import REPOSITORY
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.restoration_specs import RESTORATION_SPECS
+from sadtalker_export.tensorrt_operators import refusals
 from torch import Tensor, nn
 
 TINY = PRESETS["tiny"]
@@ -229,6 +230,7 @@ def test_exported_networks_compute_the_same(name: str, tmp_path: Path) -> None:
     module = spec.build(loading.synthetic_networks(TINY, set(spec.networks)))
     export(spec, module, tmp_path / "model.onnx")
     check(spec, module, tmp_path / "model.onnx")
+    assert refusals(tmp_path / "model.onnx") == []
 
 
 def test_the_files_that_are_there_are_loaded(tmp_path: Path) -> None:

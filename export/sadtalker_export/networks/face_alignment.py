@@ -160,8 +160,9 @@ def peaks(heatmaps: Tensor) -> Tensor:
     height, width = heatmaps.shape[2:]
     flat = heatmaps.flatten(2)
     peak = flat.argmax(2)
+    row = torch.div(peak, width, rounding_mode="trunc")  # `//` and `%` are exported with signs that TensorRT refuses
     axes = []
-    for position, length, step in ((peak % width, width, 1), (peak // width, height, width)):
+    for position, length, step in ((peak - row * width, width, 1), (row, height, width)):
         inside = (position > 0) & (position < length - 1)
         before, after = (torch.where(inside, peak + s, peak).unsqueeze(2) for s in (-step, step))
         slope = (flat.gather(2, after) - flat.gather(2, before)).squeeze(2)
