@@ -27,6 +27,12 @@ demo: $(EXPORTED) ## animate the example portrait with the example speech: out/d
 serve: $(EXPORTED) ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 8002)
 	$(BIN)/sadtalker-server
 
+bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/results/bench_official.*
+	$(BIN)/python benchmarks/bench.py
+
+soak: $(EXPORTED) ## memory during a five-minute video: benchmarks/results/soak.*
+	$(BIN)/python benchmarks/soak.py
+
 perf: $(EXPORTED) ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
 

@@ -135,7 +135,9 @@ def end_to_end(
                 run(portrait(round_))
                 seconds[name].append(time.perf_counter() - start)
                 after = model_seconds(servers[name]) if name in servers else {}
-                stages[name] = {k: after[k] - before[k] for k in after if after[k] > before[k]} or dict(reference.seconds)
+                stages[name] = {k: after[k] - before[k] for k in after if after[k] > before[k]} or dict(
+                    reference.seconds
+                )
                 bar.advance(task)
     return {
         name: {

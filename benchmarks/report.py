@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 LABELS = {"reference": "original algorithm\n(PyTorch, fp32)", "fp32": "this server\nfp32", "bf16": "this server\nbf16"}
@@ -18,7 +18,8 @@ def plot(result: dict, path: Path) -> None:
     names = list(runs)
     per_frame = [1 / runs[name]["frames_per_second"] for name in names]
     bars = left.bar([LABELS[n] for n in names], per_frame, color=["#999999", "#2a78b5", "#1b4f79"][: len(names)])
-    left.bar_label(bars, [f"{s:.2f} s\n{runs[n]['times_reference']:.2f} x" for n, s in zip(names, per_frame, strict=True)])
+    speed = [f"{s:.2f} s\n{runs[n]['times_reference']:.2f} x" for n, s in zip(names, per_frame, strict=True)]
+    left.bar_label(bars, speed)
     left.set(ylabel="seconds per frame, end to end", ylim=(0, 1.25 * max(per_frame)))
     for i, name in enumerate(names):
         bottom = 0.0
@@ -30,9 +31,11 @@ def plot(result: dict, path: Path) -> None:
             if share > 7:
                 right.text(bottom + share / 2, i, f"{stage}\n{seconds:.1f} s", ha="center", va="center", fontsize=8)
             bottom += share
-    right.set(yticks=range(len(names)), yticklabels=[LABELS[n] for n in names], xlabel="% of the time in stages or networks")
+    right.set(yticks=range(len(names)), yticklabels=[LABELS[n] for n in names])
+    right.set_xlabel("% of the time in stages or networks")
     right.invert_yaxis()
-    figure.suptitle(f"{result['preset']} networks, {result['hardware']['cores']} cores of {result['hardware']['cpu']}", fontsize=9)
+    hardware = result["hardware"]
+    figure.suptitle(f"{result['preset']} networks, {hardware['cores']} cores of {hardware['cpu']}", fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
@@ -54,11 +57,11 @@ def table(result: dict, source: Path) -> str:
     """Markdown: one row per way to make the video."""
     rows = ["| | seconds per frame | frames/s | against the original | first fragment |", "|---|---|---|---|---|"]
     for name, run in result["end_to_end"].items():
-        label = LABELS[name].replace("\n", " ")
+        label, speed = LABELS[name].replace("\n", " "), run["times_reference"]
         first = result["variants"].get(name, {}).get("first_fragment_seconds", {})
         first_text = f"{first['60_s']:.1f} s" if first else "after the last frame"
         per_second = run["frames_per_second"]
-        rows.append(f"| {label} | {1 / per_second:.2f} | {per_second:.2f} | {run['times_reference']:.2f} x | {first_text} |")
+        rows.append(f"| {label} | {1 / per_second:.2f} | {per_second:.2f} | {speed:.2f} x | {first_text} |")
     hardware = result["hardware"]
     rows += ["", f"{result['what']}; {hardware['cores']} cores of {hardware['cpu']}; from `{source}`."]
     return "\n".join(rows)

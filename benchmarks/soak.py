@@ -22,7 +22,7 @@ from sadtalker_client import SadTalkerClient
 from sadtalker_server import Server
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -76,7 +76,8 @@ def report(samples: list[tuple[float, float, float, int]], preset: str, seconds:
     figure, axes = plt.subplots(figsize=(8, 4))
     axes.plot([s[0] for s in samples], [s[1] for s in samples], label="server and its models (PSS)")
     axes.plot([s[0] for s in samples], [s[2] for s in samples], label="/dev/shm, part of the above")
-    axes.set(xlabel="seconds", ylabel="MB", ylim=(0, None), title=f"Memory during a {seconds} s video ({preset} preset)")
+    axes.set(xlabel="seconds", ylabel="MB", ylim=(0, None))
+    axes.set_title(f"Memory during a {seconds} s video ({preset} preset)")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.tight_layout()

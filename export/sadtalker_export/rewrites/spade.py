@@ -100,6 +100,7 @@ class FastSpadeDecoder(nn.Module):
         for i, block in enumerate(self.middle):
             x = block(x, list(shared[2 * i : 2 * i + 2]), 1)
         for block, up_shared in zip(self.up, self.up_shared, strict=True):
+            assert isinstance(block, FastSpadeBlock)
             x = block(x, list(F.relu(up_shared(features)).chunk(block.spades, 1)), 2)
         return torch.sigmoid(self.to_rgb(F.leaky_relu(x, SLOPE)))
 
