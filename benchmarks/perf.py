@@ -1,7 +1,7 @@
 """Load tests with perf_analyzer, as `perf_analyzer/scenarios.py` lists them: `python benchmarks/perf.py`.
 
 Starts a server with the networks of a preset, or uses the one at --url. CSV reports, profile exports and logs go to
-out/perf/, what they say to benchmarks/results/perf_<preset>_<hardware>.json and .png.
+out/perf/, what they say, when all scenarios were run, to benchmarks/results/perf_<preset>_<hardware>.json and .png.
 """
 
 import argparse
@@ -34,7 +34,7 @@ console = Console(stderr=True, highlight=False)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", choices=[*KINDS, "all"], default="all", help="sweep includes smoke, poisson both")
+    parser.add_argument("--scenario", choices=[*KINDS, "all"], default="all", help="each includes those before it")
     parser.add_argument("--models", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="all by default")
     parser.add_argument("--preset", default="tiny", help="whose networks the server has: tiny or official")
     parser.add_argument("--model-config-name", help="variant of the models' configurations, such as bf16")
@@ -51,6 +51,7 @@ def main() -> int:
     result = {"what": f"{', '.join(kinds)}; videos of {args.seconds:g} s", "hardware_name": hardware, **describe()}
     preset = args.preset + (f"_{args.model_config_name}" if args.model_config_name else "")
     folder = ROOT / "out" / "perf" / time.strftime(f"%Y%m%d-%H%M%S-{preset}")
+    folder.mkdir(parents=True)
     files = {
         "image": (EXAMPLES / "portrait.jpg").read_bytes(),
         "audio": cut_speech(EXAMPLES / "speech.wav", args.seconds),
@@ -68,11 +69,12 @@ def main() -> int:
             frames = round(args.seconds * FRAMES_PER_SECOND)
             scenarios = [SCENARIOS[name] for name in args.models]
             result |= measure(bench, scenarios, kinds, frames, lambda level: console.print(line(level), soft_wrap=True))
-    except (ToolError, ServerError) as error:
-        console.print(f"[red]{error}[/red]")
+    except (ToolError, ServerError, subprocess.CalledProcessError) as error:
+        console.print(str(error), style="red", markup=False)
         return 1
+    whole = args.scenario == "all" and len(args.models) == len(SCENARIOS) and result["complete"]
     name = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(.*?\)", "", hardware).lower()).strip("-")
-    path = RESULTS / f"perf_{preset}_{name}.json"
+    path = RESULTS / f"perf_{preset}_{name}.json" if whole else folder / "result.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     if not result["complete"]:
         console.print("out of time: the rest is left out")
@@ -82,12 +84,12 @@ def main() -> int:
 
 
 def networks_of(preset: str) -> Path:
-    """A model repository with the networks of a preset, exported where none is there yet."""
+    """A model repository with the networks of a preset: the usual one, or bench.py's, exported where it is missing."""
     repository = ROOT / "model_repository"
     exported = repository / "exported.json"
     if exported.is_file() and json.loads(exported.read_text())["preset"] == preset:
         return repository
-    made = ROOT / "build" / "perf" / preset / "model_repository"
+    made = ROOT / "build" / "bench" / preset / "model_repository"
     unexported = shutil.ignore_patterns("model.onnx", "exported.json")
     shutil.copytree(repository, made, ignore=unexported, dirs_exist_ok=True)
     if not (made / "exported.json").is_file():

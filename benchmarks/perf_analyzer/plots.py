@@ -142,7 +142,7 @@ def _first_fragment(axes: Axes, result: dict[str, Any]) -> None:
     axes.set(xlabel="seconds since the request", ylabel="% of videos that have begun")
     levels = [level for level in result["levels"] if "first_fragment_ms" in level and level["kind"] != "poisson"]
     sweep = [level for level in levels if level["kind"] == "sweep"] or levels
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.8, max(1, len(sweep))))
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.8, len(sweep)))
     for level, shade in zip(sweep, shades, strict=True):
         times = np.array(level["first_fragment_ms"]["all"]) / 1000
         median = level["first_fragment_ms"]["p50"] / 1000
@@ -168,7 +168,7 @@ def _batches(axes: Axes, sweeps: dict[str, Levels]) -> None:
             x += 1
         x += 0.5 if using else 0
     sizes = sorted({int(size) for _, use in bars for size in use["batches"]})
-    shades = matplotlib.colormaps["Blues"](np.linspace(0.3, 0.95, max(1, len(sizes))))
+    shades = matplotlib.colormaps["Blues"](np.linspace(0.3, 0.95, len(sizes)))
     bottom = np.zeros(len(bars))
     for size, shade in zip(sizes, shades, strict=True):
         share = [100 * use["batches"].get(str(size), 0) / sum(use["batches"].values()) for _, use in bars]
