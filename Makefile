@@ -47,4 +47,4 @@ check: $(INSTALLED) ## lint and type-check
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model.onnx
 
-.PHONY: help setup demo serve perf test check clean
+.PHONY: help setup demo serve bench soak perf test check clean

@@ -135,9 +135,8 @@ def end_to_end(
                 run(portrait(round_))
                 seconds[name].append(time.perf_counter() - start)
                 after = model_seconds(servers[name]) if name in servers else {}
-                stages[name] = {k: after[k] - before[k] for k in after if after[k] > before[k]} or dict(
-                    reference.seconds
-                )
+                spent = {k: after[k] - before[k] for k in after if after[k] > before[k]}
+                stages[name] = spent or dict(reference.seconds)
                 bar.advance(task)
     return {
         name: {
@@ -153,7 +152,11 @@ def end_to_end(
 
 
 def first_fragments(server: Server) -> dict[str, float]:
-    """Seconds to the first fragment for a 2 s and a 60 s recording, a new portrait each, the rest cancelled."""
+    """Seconds to the first fragment for a 2 s and a 60 s recording, a new portrait each, the rest cancelled.
+
+    `its_networks` is what the networks computed for a whole video of one chunk, a new portrait too: the least that a
+    first fragment can take.
+    """
     found = {}
     for seed, seconds in ((100, 2), (101, LONG_SECONDS)):
         start = time.perf_counter()
