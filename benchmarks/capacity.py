@@ -30,6 +30,7 @@ import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES_PER_SECOND, FRAMES_PER_CHUNK, MOST_CHUNKS, CHUNKS_IN_FLIGHT = 25, 5, 4, 3
+CHUNK_MODELS = ("face_renderer", "render_frames")  # one request of them is one chunk
 PREPARATION = ("portrait_crop", "face_reconstruction", "appearance_encoder", "audio2exp", "audio2pose")
 SIZES = (10, 100, 1_000, 10_000)
 UTILISATIONS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
@@ -120,11 +121,11 @@ def measured_node(result: dict[str, Any]) -> Node:
     points = [
         (use["mean_batch"], use["mean_batch"] / level["per_second"])
         for level in result["levels"]
-        if level["model"] == "face_renderer" and level.get("per_second") and level.get("concurrency")
+        if level["model"] in CHUNK_MODELS and level.get("per_second") and level.get("concurrency")
         for use in [level["models"]["face_renderer"]]
     ]
     if not points:
-        raise SystemExit("the result has no runs of face_renderer: run perf.py with all its scenarios")
+        raise SystemExit(f"the result has no runs of {' or '.join(CHUNK_MODELS)}: run perf.py with all its scenarios")
     sizes, seconds = np.array(points).T
     each, fixed = np.polyfit(sizes, seconds, 1) if np.ptp(sizes) > 0.5 else (np.mean(seconds / sizes), 0.0)
     if fixed < 0 or each < 0:  # noise: batches bring nothing that could be told from it
@@ -165,7 +166,7 @@ def pools(size: int, places: int, mean: float, random: np.random.Generator) -> l
     """Waits in a cluster that keeps its size, by the share of its places that the load takes."""
     rows = []
     for utilisation in UTILISATIONS:
-        rate = np.full(int(HOUR + 10 * mean), utilisation * size * places / mean)
+        rate = np.full(int(max(HOUR, 100 * mean) + 10 * mean), utilisation * size * places / mean)
         trace = cluster(rate, mean, places, None, size, random)
         waits = trace.waits()[int(trace.began[: int(10 * mean)].sum()) :]
         p50, p99 = np.percentile(waits, (50, 99))
@@ -251,6 +252,7 @@ def plot(result: dict[str, Any], trace: Trace, path: Path) -> None:
             rows = result["validation"]
             clients.plot([row["clients"] for row in rows], [row[key] for row in rows], mark, color=colour, label=key)
         clients.set(title="The node: simulated from its stages, and measured", xlabel="clients at once", ylim=0)
+        clients.set_xticks([row["clients"] for row in result["validation"]])
         clients.set_ylabel("frames/s")
     else:
         targets = result["gpus_for_live_videos"]
