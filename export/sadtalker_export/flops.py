@@ -50,7 +50,8 @@ def count(path: Path) -> Counter[str]:
     """
     model = onnx.load(path)
     for tensor in (*model.graph.input, *model.graph.output):
-        tensor.type.tensor_type.shape.dim[0].dim_value = 1
+        if tensor.type.tensor_type.shape.dim[0].dim_param:
+            tensor.type.tensor_type.shape.dim[0].dim_value = 1
     del model.graph.value_info[:]  # the exporter's own, in terms of the batch size
     graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     shapes = {t.name: list(t.dims) for t in graph.initializer}
