@@ -79,7 +79,7 @@ def main() -> int:
     if not result["complete"]:
         console.print("out of time: the rest is left out")
     plot(result, path.with_suffix(".png"))
-    console.print(f"{path.relative_to(ROOT)} and .png; reports and logs in {folder.relative_to(ROOT)}")
+    console.print(f"{path.relative_to(ROOT)} and .png; reports and logs in {folder.relative_to(ROOT)}", soft_wrap=True)
     return 0
 
 

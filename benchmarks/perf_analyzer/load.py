@@ -57,7 +57,7 @@ class Bench:
         return str(self._client.get_server_metadata().version)
 
     def warm_up(self, scenario: Scenario, concurrency: int) -> None:
-        """One request of each client: new batch sizes and portraits cost extra the first time."""
+        """One request of each client."""
         self._analyze(scenario, "warm_up", {"concurrency-range": concurrency, "request-count": concurrency})
 
     def closed_loop(self, scenario: Scenario, kind: str, concurrency: int, requests: int) -> Level:

@@ -206,11 +206,13 @@ def _poisson(axes: Axes, result: dict[str, Any]) -> None:
                 axes.plot(*at, marker="o", ms=13, mfc="none", mec=COLOURS[model], mew=2)
     if axes.lines:
         axes.axhline(1, color="#c03030", lw=1.2, ls="--", label="the limit")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.15)
+        rates = [level["rate"] for level in result["levels"] if level["kind"] == "poisson"]
+        if max(rates) > 5 * min(rates):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_ylim(0, 1.3 * max(1.2, axes.get_ylim()[1]))
         axes.legend(loc="upper left")
 

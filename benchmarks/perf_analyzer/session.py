@@ -31,6 +31,8 @@ def measure(
                 levels.append(entry(level, frames))
                 show(level)
 
+            # All at once: the first batch of each size costs extra, and so does the first time of a portrait.
+            bench.warm_up(scenario, scenario.concurrency[-1] if "sweep" in kinds else 1)
             alone_ms, capacity = _unloaded(bench, scenario, record)
             if "sweep" in kinds:
                 capacity = _sweep(bench, scenario, capacity, record)
@@ -57,12 +59,12 @@ def entry(level: Level, frames: int) -> dict[str, object]:
         result["frames_per_second"] = level.per_second * frames
     for use in result["models"].values():
         use["mean_batch"] = sum(size * count for size, count in use["batches"].items()) / use["executions"]
+        use["batches"] = {str(size): count for size, count in use["batches"].items()}  # as JSON has it
     return {key: _rounded(value) for key, value in result.items() if value is not None}
 
 
 def _unloaded(bench: Bench, scenario: Scenario, record: Record) -> tuple[float, float]:
     """Median latency of one request alone, in ms, and how many a second that makes."""
-    bench.warm_up(scenario, 1)
     level = bench.closed_loop(scenario, "smoke", 1, SMOKE_REQUESTS)
     record(level)
     return level.latency_ms["p50"], 1000 / level.latency_ms["p50"]
@@ -71,7 +73,6 @@ def _unloaded(bench: Bench, scenario: Scenario, record: Record) -> tuple[float, 
 def _sweep(bench: Bench, scenario: Scenario, capacity: float, record: Record) -> float:
     """Returns the highest throughput, in requests per second."""
     for concurrency in scenario.concurrency:
-        bench.warm_up(scenario, concurrency)
         requests = max(scenario.requests, round(SWEEP_SECONDS * capacity))
         level = bench.closed_loop(scenario, "sweep", concurrency, requests)
         record(level)

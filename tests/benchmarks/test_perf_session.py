@@ -93,9 +93,8 @@ def test_whole_session():
     assert result["complete"]
     assert result["not_served"] == ["motion"]
     assert len(shown) == len(result["levels"])
-    assert [run for run in server.log if run[0] == "sadtalker"] == [
-        ("sadtalker", kind) for kind in ("warm_up", "smoke", *["warm_up", "sweep"] * 3, *["poisson"] * POISSON_PROBES)
-    ]
+    kinds = ["warm_up", "smoke", "sweep", "sweep", "sweep", *["poisson"] * POISSON_PROBES]
+    assert [kind for model, kind in server.log if model == "sadtalker"] == kinds
     assert {level["model"] for level in result["levels"] if level["kind"] == "poisson"} == {
         "render_frames",
         "sadtalker",
@@ -112,7 +111,7 @@ def test_whole_session():
 @pytest.mark.parametrize("kinds", [KINDS, KINDS[:1]])
 def test_picture(kinds: tuple[str, ...], tmp_path: Path):
     result = head() | measure(FormulaServer(), list(SCENARIOS.values()), kinds, FRAMES, lambda level: None)
-    result = json.loads(json.dumps(result))  # as it comes back from the file
+    assert json.loads(json.dumps(result)) == result, "drawn from memory or from the file, it is the same"
     plot(result, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
