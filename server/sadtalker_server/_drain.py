@@ -20,16 +20,22 @@ _VIDEOS = re.compile(
 _POLL_SECS = 0.2
 
 
-def drain(drain_file: Path, host: str, metrics_port: int, deadline: float) -> bool:
-    """Refuse new videos and wait for the others until `deadline` (monotonic seconds); True when all are done."""
+def drain(drain_file: Path, host: str, metrics_port: int, deadline: float) -> bool | None:
+    """Refuse new videos and wait for the others until `deadline` (monotonic seconds).
+
+    Returns True when all are done, False when some are not, None where none are counted (Triton drains itself, then).
+    """
     drain_file.touch()
     idle = 0
     while idle < 2:  # for an instant a video is neither queued any more nor counted yet
         try:
             _, page = get(host, metrics_port, "/metrics")
         except OSError:
-            return True  # no metrics: Triton's own draining has to do
-        videos = sum(map(float, _VIDEOS.findall(page)))
+            return None  # no metrics
+        counts = _VIDEOS.findall(page)
+        if not counts:
+            return None  # no model `sadtalker`
+        videos = sum(map(float, counts))
         if videos and time.monotonic() > deadline:
             return False
         idle = 0 if videos else idle + 1

@@ -82,6 +82,7 @@ class Server:
         self._on_progress = on_progress
         self._shm_prefix = f"sadtalker_{os.getpid()}_{secrets.token_hex(4)}_"
         self._process: subprocess.Popen[bytes] | None = None
+        self.stopped_cleanly = False  # no request was cut
 
     @property
     def grpc_url(self) -> str:
@@ -131,15 +132,19 @@ class Server:
         ended_by_itself = process.poll() is not None
         deadline = time.monotonic() + self._exit_timeout_secs
         try:
-            drained = ended_by_itself or drain(
-                self._folder / "draining", self._client_host, self._ports["metrics"], deadline
-            )
+            drained = None
+            if not ended_by_itself:
+                drained = drain(self._folder / "draining", self._client_host, self._ports["metrics"], deadline)
             with suppress(subprocess.TimeoutExpired):  # then the clean-up kills it
                 process.terminate()
-                process.wait(max(0.0, deadline - time.monotonic()) + _GRACE_SECS)
+                # After a drain only unloading is left, and that may never end: Triton's Python backend (seen in 2.51,
+                # the same code in 2.71) reads whether a response was the last one from memory that it has given back,
+                # and so sometimes keeps a finished request, which keeps its model.
+                process.wait(_GRACE_SECS + (0.0 if drained else max(0.0, deadline - time.monotonic())))
+            self.stopped_cleanly = bool(drained) or (drained is None and process.poll() == 0)
         finally:
             self._clean_up()
-        if drained and process.returncode == 0:
+        if self.stopped_cleanly:
             if self._log_file is None and self.log_path is not None:
                 self.log_path.unlink(missing_ok=True)
         elif not isinstance(error, Exception):  # an error of the `with` block tells more than this one

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_ready(server), flush=True)
             server.wait()
     except KeyboardInterrupt:
-        return 0 if server.exit_code == 0 else 1
+        return 0 if server.stopped_cleanly else 1
     except ServerError as error:
         console.print(f"sadtalker-server: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
