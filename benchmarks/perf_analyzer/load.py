@@ -76,7 +76,7 @@ class Bench:
         return self._measure(scenario, "poisson", options, None, rate)
 
     def _measure(
-        self, scenario: Scenario, kind: str, options: dict[str, object], concurrency: int | None, rate: float | None
+        self, scenario: Scenario, kind: str, options: Mapping[str, object], concurrency: int | None, rate: float | None
     ) -> Level:
         name = f"{kind}_{concurrency or f'{rate:.3g}'}"
         before = snapshot(self._client)
@@ -92,7 +92,7 @@ class Bench:
         n = models[scenario.model].requests
         return Level(scenario.model, kind, concurrency, rate, n, per_second, read_latency(report), fragments, models)
 
-    def _analyze(self, scenario: Scenario, name: str, options: dict[str, object]) -> tuple[Path, Path | None]:
+    def _analyze(self, scenario: Scenario, name: str, options: Mapping[str, object]) -> tuple[Path, Path | None]:
         """Run perf_analyzer. Returns its CSV report and, of a streaming model, its profile export.
 
         Other models' exports would repeat some 40 MB of numbers as text for each request.
