@@ -2,13 +2,14 @@ import wave
 from pathlib import Path
 
 import pytest
+from k8s_manifests import ROOT
 
 
-@pytest.fixture(scope="session")
-def short_speech(speech_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first two seconds of the speech: 50 frames, ten chunks."""
-    short = tmp_path_factory.mktemp("speech") / "short.wav"
-    with wave.open(str(speech_path)) as speech, wave.open(str(short), "wb") as cut:
-        cut.setparams(speech.getparams())
-        cut.writeframes(speech.readframes(2 * speech.getframerate()))
-    return short
+@pytest.fixture
+def two_seconds(tmp_path: Path) -> Path:
+    """The first two seconds of the example speech: 50 frames, ten chunks."""
+    path = tmp_path / "speech.wav"
+    with wave.open(str(ROOT / "examples/speech.wav")) as whole, wave.open(str(path), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(2 * whole.getframerate()))
+    return path

@@ -51,9 +51,9 @@ def committed() -> list[Combination]:
     """Those that `rendered/` keeps: every overlay alone, and every component on some overlay."""
     return [
         *((overlay,) for overlay in OVERLAYS),
-        ("cpu", "monitoring", "autoscaling-hpa", "load-test", "restricted-protocols", "tls"),
+        ("cpu", "monitoring", "autoscaling-hpa", "load-test", "restricted-protocols", "mtls"),
         ("a100", "monitoring", "autoscaling-keda", "load-test", "restricted-protocols", "gateway"),
-        ("a100-mig", "monitoring", "autoscaling-hpa", "load-test", "restricted-protocols", "mtls"),
+        ("a100-mig", "monitoring", "autoscaling-hpa", "load-test", "restricted-protocols", "tls"),
     ]
 
 

@@ -68,10 +68,10 @@ def selectors(expression: promql_parser.Expr) -> Iterator[promql_parser.VectorSe
 
 
 @pytest.fixture(scope="module")
-def page(tiny_server: Server, portrait_path: Path, short_speech: Path) -> list[tuple[str, dict[str, str]]]:
+def page(tiny_server: Server, portrait_path: Path, speech_path: Path) -> list[tuple[str, dict[str, str]]]:
     """Name and labels of every series, after one video."""
     with SadTalkerClient(tiny_server.grpc_url, timeout=120) as client:
-        client.animate(portrait_path, short_speech).read()
+        client.animate(portrait_path, speech_path).read()
     text = urllib.request.urlopen(tiny_server.metrics_url).read().decode()
     lines = re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", text, flags=re.MULTILINE)
     return [(name, dict(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in lines]
