@@ -23,11 +23,14 @@ from torch import nn
 from .checkpoint import loading, synthetic
 from .checkpoint.layout import CheckpointError
 from .errors import CheckFailedError
-from .presets import PRESETS
+from .precision import DoublePlaces, HalfPrecision
+from .presets import PRESETS, Preset
 from .specs import SPECS, NetworkSpec, TensorSpec
 
 OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
 OFFICIAL = Path("weights/official")
+MODEL, BF16_MODEL = "model.onnx", "model_bf16.onnx"
+PRECISIONS = ("fp32", "fp16", "bf16")
 RECORD = "exported.json"  # what lies in a model repository, for those who start a server on it
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -45,26 +48,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a directory of checkpoint files, `official` for {OFFICIAL}, or `tiny` for small made-up networks",
     )
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="Triton model repository")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="fp16: half precision inside the networks that are worth it, for GPUs; bf16: fp32, and beside it what "
+        "`sadtalker-server --model-config-name bf16` runs on a CPU (default: fp32)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     with progress(console) as bar:
         loading_task = bar.add_task("loading weights", total=None)
-        if args.weights == "tiny":
-            preset = PRESETS["tiny"]
-            networks = loading.synthetic_networks(preset)
-        else:
-            directory = OFFICIAL if args.weights == "official" else Path(args.weights)
-            preset, networks = loading.load_directory(directory)
+        preset, networks = load_weights(args.weights)
         bar.update(loading_task, total=1, completed=1)
-        export_repository(networks, preset.name, args.repository, bar)
-    console.print(f"{len(SPECS)} networks ({preset.name}) in {args.repository}")
+        export_repository(networks, preset.name, args.repository, bar, args.precision)
+    console.print(f"{len(SPECS)} networks ({preset.name}, {args.precision}) in {args.repository}")
     return 0
 
 
-def export_repository(networks: Mapping[str, nn.Module], preset: str, repository: Path, bar: Progress) -> None:
-    """Export every network of `SPECS` into `<repository>/<name>/1/model.onnx`.
+def load_weights(name: str) -> tuple[Preset, dict[str, nn.Module]]:
+    """The networks that `--weights` names: `tiny`, `official`, or a directory. Raises `CheckpointError`."""
+    if name == "tiny":
+        return PRESETS["tiny"], loading.synthetic_networks(PRESETS["tiny"])
+    return loading.load_directory(OFFICIAL if name == "official" else Path(name))
+
+
+def export_repository(
+    networks: Mapping[str, nn.Module], preset: str, repository: Path, bar: Progress, precision: str = "fp32"
+) -> None:
+    """Export every network of `SPECS` into `<repository>/<name>/1`, in one of `PRECISIONS`.
 
     All files are made and checked beside their final places first; only then do they replace what was there.
     Raises `CheckpointError` if the repository lacks a model, `ExportError` if a file computes something else.
@@ -72,22 +86,30 @@ def export_repository(networks: Mapping[str, nn.Module], preset: str, repository
     for spec in SPECS.values():
         if not (repository / spec.name / "config.pbtxt").is_file():
             raise CheckpointError(f"{repository}: not the model repository: {spec.name}/config.pbtxt is missing")
-    record: dict[str, object] = {"preset": preset, "weights": weights_digest(networks)}
+    record = {"preset": preset, "weights": weights_digest(networks), "precision": precision}
     models: dict[str, dict[str, object]] = {}
     staged: list[tuple[Path, Path]] = []
     try:
         for spec in SPECS.values():
-            task = bar.add_task(f"exporting {spec.name}", total=2)
-            final = repository / spec.name / "1" / "model.onnx"
-            final.parent.mkdir(parents=True, exist_ok=True)
-            partial = final.with_name("model.onnx.partial")
-            staged.append((partial, final))
             module = spec.build(networks)
-            export(spec, module, partial, metadata={k: str(v) for k, v in record.items()})
-            bar.advance(task)
-            check(spec, module, partial)
-            bar.advance(task)
-            models[spec.name] = {"bytes": partial.stat().st_size, "sha256": _sha256(partial)}
+            folder = repository / spec.name / "1"
+            folder.mkdir(parents=True, exist_ok=True)
+            files = {MODEL: "fp16" if precision == "fp16" else "fp32"}
+            if precision == "bf16" and spec.places:
+                files[BF16_MODEL] = "bf16"
+            (folder / BF16_MODEL).unlink(missing_ok=True)  # of an earlier export
+            task = bar.add_task(f"exporting {spec.name}", total=2 * len(files))
+            entries: dict[str, dict[str, object]] = {}
+            for name, form in files.items():
+                partial = folder / f"{name}.partial"
+                staged.append((partial, folder / name))
+                exported, tolerance = reduced(spec, module, form)
+                export(spec, exported, partial, metadata={**record, "precision": form})
+                bar.advance(task)
+                check(spec, module, partial, tolerance)
+                bar.advance(task)
+                entries[name] = {"bytes": partial.stat().st_size, "sha256": _sha256(partial)}
+            models[spec.name] = {**entries.pop(MODEL), **entries}
         for partial, final in staged:
             partial.replace(final)
     finally:
@@ -100,10 +122,22 @@ def export_repository(networks: Mapping[str, nn.Module], preset: str, repository
     Path(file.name).replace(repository / RECORD)
 
 
+def reduced(spec: NetworkSpec, module: nn.Module, precision: str) -> tuple[nn.Module, float]:
+    """The module as it is exported in a precision, and how far that file may be from the module itself."""
+    if precision == "fp16" and spec.half:
+        return HalfPrecision(module, spec.half), spec.half_tolerance
+    if precision == "bf16" and spec.places:
+        return DoublePlaces(module, [t.name for t in spec.inputs], spec.places), spec.tolerance
+    return module, spec.tolerance
+
+
 def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write one network as one ONNX file; axis 0 of every tensor is the dynamic axis `batch`."""
     inputs = tuple(torch.from_numpy(sample(spec, tensor, 2)) for tensor in spec.inputs)
     batch = torch.export.Dim("batch", min=1, max=1024)
+    shapes: tuple[object, ...] = tuple({0: batch} for _ in spec.inputs)
+    if isinstance(module, HalfPrecision | DoublePlaces):
+        shapes = (shapes,)  # they take *inputs
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision's absence, network after network
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter
@@ -114,7 +148,7 @@ def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[s
             opset_version=OPSET,
             input_names=[t.name for t in spec.inputs],
             output_names=[t.name for t in spec.outputs],
-            dynamic_shapes=tuple({0: batch} for _ in spec.inputs),
+            dynamic_shapes=shapes,
             verbose=False,
         )
     assert program is not None
@@ -126,8 +160,9 @@ def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[s
     onnx.save(model, path)
 
 
-def check(spec: NetworkSpec, module: nn.Module, path: Path) -> None:
-    """Raise `ExportError` unless the file agrees with the module within the spec's tolerance."""
+def check(spec: NetworkSpec, module: nn.Module, path: Path, tolerance: float | None = None) -> None:
+    """Raise `ExportError` unless the file agrees with the module within the tolerance (default: the spec's)."""
+    tolerance = spec.tolerance if tolerance is None else tolerance
     arrays = {t.name: sample(spec, t, 1) for t in spec.inputs}
     with torch.no_grad():
         outputs = module(*(torch.from_numpy(a) for a in arrays.values()))
@@ -139,10 +174,8 @@ def check(spec: NetworkSpec, module: nn.Module, path: Path) -> None:
                 f"{spec.name}.{tensor.name}: expected {want.dtype}{want.shape}, got {got.dtype}{got.shape}"
             )
         error = float(np.abs(want.astype(np.float64) - got.astype(np.float64)).max())
-        if not error <= spec.tolerance:
-            raise ExportError(
-                f"{spec.name}.{tensor.name}: differs from PyTorch by {error:g}, tolerance {spec.tolerance:g}"
-            )
+        if not error <= tolerance:
+            raise ExportError(f"{spec.name}.{tensor.name}: differs from PyTorch by {error:g}, tolerance {tolerance:g}")
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:

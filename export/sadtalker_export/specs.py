@@ -49,6 +49,7 @@ class NetworkSpec:
     """One exported network: `build` makes the module to export from the plain `networks` it names.
 
     `tensorrt` is for networks that are worth an engine; `max` is the `max_batch_size` of the model's configuration.
+    `half` and `places` name what reduced precision is allowed to touch and what it is not, see `precision`.
     """
 
     name: str
@@ -58,6 +59,9 @@ class NetworkSpec:
     build: Callable[[Networks], nn.Module]
     tolerance: float  # max abs difference between eager and exported, in units of the output
     tensorrt: BatchProfile | None = None
+    half: tuple[str, ...] = ()  # submodules of what `build` makes that compute in float16 in an fp16 export
+    half_tolerance: float = 0.0  # as `tolerance`, of the fp16 export against the float32 module
+    places: frozenset[str] = frozenset()  # inputs that are positions: bf16 must not round them
 
 
 class EncodePortrait(nn.Module):
@@ -103,6 +107,8 @@ SPECS = {
             lambda n: EncodePortrait(n["appearance_encoder"], n["keypoint_detector"]),
             tolerance=1e-3,
             tensorrt=BatchProfile(1, 1, 8),
+            half=("appearance_encoder",),
+            half_tolerance=1e-2,
         ),
         NetworkSpec(
             "audio2exp",
@@ -152,6 +158,17 @@ SPECS = {
             _frame_bytes,
             tolerance=1,  # grey level: where rounding falls the other way
             tensorrt=BatchProfile(1, 4, 4),
+            half=(
+                "renderer.dense_motion.hourglass",
+                "renderer.dense_motion.mask",
+                "renderer.up",
+                "renderer.occlusion",
+                "renderer.flatten",
+                "renderer.project",
+                "renderer.decoder",
+            ),
+            half_tolerance=4,
+            places=frozenset({"source_keypoints", "driving_keypoints"}),
         ),
     )
 }

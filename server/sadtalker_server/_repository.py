@@ -11,6 +11,7 @@ from tritonclient.grpc import model_config_pb2
 from sadtalker_server._errors import ServerError
 
 _MANIFEST = "exported.json"
+_PRECISIONS = ("bf16",)  # configurations whose networks an export in the precision of the same name writes
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Repository:
 def check_repository(path: Path, config_name: str | None) -> Repository:
     """Check the models of `path`, each under `configs/<config_name>.pbtxt` or, where it has none, `config.pbtxt`.
 
-    Raises ServerError, naming every network whose `model.onnx` is missing or differs from `exported.json`.
+    Raises ServerError, naming every network whose file is missing or differs from `exported.json`.
     """
     folders = sorted(config.parent for config in path.glob("*/config.pbtxt"))
     if not folders:
@@ -40,7 +41,7 @@ def check_repository(path: Path, config_name: str | None) -> Repository:
         config = _read_config(folder, config_name)
         if config.backend == "onnxruntime":
             networks[folder.name] = folder / "1" / (config.default_model_filename or "model.onnx")
-    preset = _check_networks(path, networks) if networks else None
+    preset = _check_networks(path, networks, config_name) if networks else None
     return Repository([folder.name for folder in folders], preset)
 
 
@@ -53,7 +54,7 @@ def _read_config(folder: Path, config_name: str | None) -> Any:
         raise ServerError(f"{file} is no Triton model configuration: {error}") from error
 
 
-def _check_networks(repository: Path, networks: dict[str, Path]) -> str:
+def _check_networks(repository: Path, networks: dict[str, Path], config_name: str | None) -> str:
     manifest = repository / _MANIFEST
     command = "run: sadtalker-export onnx --weights {} --repository " + str(repository)
     if not manifest.is_file():
@@ -63,7 +64,7 @@ def _check_networks(repository: Path, networks: dict[str, Path]) -> str:
     try:
         exported = json.loads(manifest.read_text())
         preset = str(exported["preset"])
-        sizes = {name: int(entry["bytes"]) for name, entry in exported["models"].items()}
+        sizes = {name: _sizes(entry) for name, entry in exported["models"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ServerError(f"{manifest} cannot be read ({error!r}); {command.format('tiny')}") from error
 
@@ -71,13 +72,22 @@ def _check_networks(repository: Path, networks: dict[str, Path]) -> str:
     for name, file in networks.items():
         if name not in sizes:
             problems.append(f"{name}: not among the networks of {_MANIFEST} ({', '.join(sizes) or 'none'})")
+        elif (expected := sizes[name].get(file.name)) is None:
+            problems.append(f"{name}: {file.name} is not among the files of {_MANIFEST} ({', '.join(sizes[name])})")
         elif not file.is_file():
-            problems.append(f"{name}: {file} is missing; {_MANIFEST} has it with {sizes[name]} bytes (preset {preset})")
-        elif (size := file.stat().st_size) != sizes[name]:
+            problems.append(f"{name}: {file} is missing; {_MANIFEST} has it with {expected} bytes (preset {preset})")
+        elif (size := file.stat().st_size) != expected:
             problems.append(
-                f"{name}: {file} has {size} bytes, {_MANIFEST} says {sizes[name]} (preset {preset}): "
+                f"{name}: {file} has {size} bytes, {_MANIFEST} says {expected} (preset {preset}): "
                 "it comes from another export"
             )
     if problems:
-        raise ServerError("\n".join([*problems, command.format(preset)]))
+        option = f" --precision {config_name}" if config_name in _PRECISIONS else ""
+        raise ServerError("\n".join([*problems, command.format(preset) + option]))
     return preset
+
+
+def _sizes(entry: dict[str, Any]) -> dict[str, int]:
+    """Bytes of each file of a network: of `model.onnx` itself, and of other files under their names."""
+    others = {name: int(value["bytes"]) for name, value in entry.items() if isinstance(value, dict)}
+    return {"model.onnx": int(entry["bytes"]), **others}
