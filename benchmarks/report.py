@@ -7,7 +7,6 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 LABELS = {"reference": "original algorithm\n(PyTorch, fp32)", "fp32": "this server\nfp32", "bf16": "this server\nbf16"}
 
 
@@ -46,11 +45,18 @@ def hash_color(name: str) -> int:
 
 
 def write_table(result: dict, readme: Path, source: Path) -> None:
-    """Replace the table between the marks in the README."""
-    text = readme.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{BEGIN}\n{table(result, source)}\n{END}{after}")
+    """Replace the table in the README."""
+    write_between(readme, "bench", table(result, source))
+
+
+def write_between(path: Path, mark: str, text: str) -> None:
+    """Replace what stands between `<!-- mark -->` and `<!-- /mark -->` in a Markdown file."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    content = path.read_text()
+    if begin not in content or end not in content:
+        raise ValueError(f"{path}: expected the marks {begin} and {end}")
+    before, after = content.split(begin)[0], content.split(end)[1]
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def table(result: dict, source: Path) -> str:

@@ -2,7 +2,8 @@
 
 Every rewrite is exported alone, before and after, in official sizes and for one frame, and timed in turn on the CPU
 engine that serves (OpenVINO through ONNX Runtime, fp32). The arithmetic that it saves is the prediction; the time that
-it saves, the outcome. Writes benchmarks/results/rewrites.json.
+it saves, the outcome. Writes benchmarks/results/rewrites.json and the table in
+benchmarks/README.md.
 """
 
 import json
@@ -22,6 +23,7 @@ import onnxruntime
 import torch
 import torch.nn.functional as F
 from hardware import describe
+from report import write_between
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -68,6 +70,7 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     content = {"what": f"one frame, official sizes, fp32, median of {ROUNDS} pairs", **describe(), "rewrites": results}
     (RESULTS / "rewrites.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_between(RESULTS.parent / "README.md", "rewrites", markdown(results))
     table = Table("rewrite", "GFLOP before", "after", "ms before", "after", "predicted", "measured")
     for r in results:
         numbers = (r["gflop_before"], r["gflop_after"], r["ms_before"], r["ms_after"])
@@ -75,6 +78,18 @@ def main() -> int:
         table.add_row(r["name"], *(f"{n:.1f}" for n in numbers), *ratios)
     Console().print(table)
     return 0
+
+
+def markdown(results: list[dict[str, object]]) -> str:
+    """A table of the results."""
+    rows = ["| rewrite | GFLOP | predicted | ms | measured |", "|---|---|---|---|---|"]
+    for r in results:
+        gflop = f"{r['gflop_before']:.1f} → {r['gflop_after']:.1f}"
+        predicted = f"{r['predicted']:.2f} x" if r["predicted"] else "–"
+        rows.append(
+            f"| {r['name']} | {gflop} | {predicted} | {r['ms_before']:.0f} → {r['ms_after']:.0f} | {r['measured']:.2f} x |"
+        )
+    return "\n".join(rows)
 
 
 def rewrites() -> list[Rewrite]:
