@@ -86,9 +86,8 @@ def markdown(results: list[dict[str, object]]) -> str:
     for r in results:
         gflop = f"{r['gflop_before']:.1f} → {r['gflop_after']:.1f}"
         predicted = f"{r['predicted']:.2f} x" if r["predicted"] else "–"
-        rows.append(
-            f"| {r['name']} | {gflop} | {predicted} | {r['ms_before']:.0f} → {r['ms_after']:.0f} | {r['measured']:.2f} x |"
-        )
+        ms = f"{r['ms_before']:.0f} → {r['ms_after']:.0f}"
+        rows.append(f"| {r['name']} | {gflop} | {predicted} | {ms} | {r['measured']:.2f} x |")
     return "\n".join(rows)
 
 
