@@ -64,8 +64,10 @@ def table(result: dict, source: Path) -> str:
     rows = ["| | seconds per frame | frames/s | against the original | first fragment |", "|---|---|---|---|---|"]
     for name, run in result["end_to_end"].items():
         label, speed = LABELS[name].replace("\n", " "), run["times_reference"]
-        first = result["variants"].get(name, {}).get("first_fragment_seconds", {})
-        first_text = f"{first['60_s']:.1f} s" if first else "after the last frame"
+        serving = result["serving"]
+        first_text = "after the last frame" if name == "reference" else ""
+        if name == serving["variant"]:
+            first_text = f"{serving['first_fragment_seconds']['60_s']:.1f} s"
         per_second = run["frames_per_second"]
         rows.append(f"| {label} | {1 / per_second:.2f} | {per_second:.2f} | {speed:.2f} x | {first_text} |")
     hardware = result["hardware"]
