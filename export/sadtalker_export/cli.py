@@ -29,6 +29,7 @@ COMMANDS = (
         "tensorrt", ".tensorrt_export", "build TensorRT engines from the exported networks, on the GPU that runs them"
     ),
     Command("parity", ".parity", "compare the networks with reference figures"),
+    Command("precision", ".precision_gate", "compare frames in reduced precision with frames in single precision"),
     Command("flops", ".flops", "count the arithmetic of every network"),
 )
 

@@ -118,7 +118,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _cast(value: Any, dtype: torch.dtype, only: torch.dtype | None = None) -> Any:
-    """`value` with its floating-point tensors as `dtype`; given `only`, just those of that type, and the type itself."""
+    """`value` with its floating-point tensors as `dtype`; given `only`, just those of that type and the type itself."""
     if isinstance(value, tuple | list):
         return type(value)(_cast(item, dtype, only) for item in value)
     if isinstance(value, Tensor) and value.is_floating_point() and only in (None, value.dtype):
