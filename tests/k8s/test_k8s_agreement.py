@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
-from k8s_manifests import K8S, ROOT, Manifest, committed, find, pod_of, rendered_here, server_container
+from k8s_manifests import K8S, OVERLAYS, ROOT, Manifest, committed, find, pod_of, rendered_here, server_container
 from packaging.requirements import Requirement
 from sadtalker_export.cli import COMMANDS
 from sadtalker_server import _installation, _server
@@ -134,8 +134,9 @@ def test_models_are_prepared_in_order_and_served_from_where_they_were_put(combin
         assert container["command"] == ["flock", "/models/.lock"], "one replica at a time prepares"
 
 
-def test_export_commands_exist() -> None:
-    pod = pod_of(find(COMBINATIONS[("cpu",)], "Deployment"))
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_export_commands_exist(overlay: str) -> None:
+    pod = pod_of(find(COMBINATIONS[(overlay,)], "Deployment"))
     assert pod is not None
     for step in pod["initContainers"]:
         if step["args"][0] == "sadtalker-export":
@@ -143,6 +144,15 @@ def test_export_commands_exist() -> None:
             parser = argparse.ArgumentParser(exit_on_error=False)
             importlib.import_module(command.module, "sadtalker_export").add_arguments(parser)
             parser.parse_args(step["args"][2:])
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids="+".join)
+def test_every_heavy_network_has_the_configuration_of_the_overlay(combination: tuple[str, ...]) -> None:
+    name = arguments_of(combination)[0].model_config_name
+    assert name == (None if combination[0] == "cpu" else combination[0])
+    if name is not None:
+        for model in ("appearance_encoder", "face_renderer"):
+            assert (ROOT / "model_repository" / model / "configs" / f"{name}.pbtxt").is_file()
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids="+".join)
