@@ -13,7 +13,6 @@ from tritonclient.utils import np_to_triton_dtype
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
 CONFIGS = {path.parent.name: path for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
-VARIANTS = sorted(REPOSITORY.glob("*/configs/*.pbtxt"))
 
 
 def read(path: Path) -> model_config_pb2.ModelConfig:
@@ -31,16 +30,6 @@ def triton_type(dtype: str) -> str:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_configuration_is_called_like_its_folder(name):
     assert read(CONFIGS[name]).name == name
-
-
-@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
-def test_a_variant_of_a_configuration_has_the_same_interface(path):
-    variant, config = read(path), read(CONFIGS[path.parents[1].name])
-    assert variant.name == config.name
-    assert variant.max_batch_size == config.max_batch_size
-    for ours, theirs in ((variant.input, config.input), (variant.output, config.output)):
-        assert tensors(ours) == tensors(theirs)
-    assert variant.HasField("dynamic_batching") == config.HasField("dynamic_batching")
 
 
 @pytest.mark.parametrize("name", SPECS)

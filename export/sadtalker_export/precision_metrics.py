@@ -75,7 +75,7 @@ def displacements(frames: Frames) -> Floats:
     # at half the size: all frequencies count alike, and the highest hold noise rather than the head
     grey = [cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in grey]
     window = cv2.createHanningWindow(grey[0].shape[::-1], cv2.CV_32F)
-    return 2 * np.array([cv2.phaseCorrelate(a, b, window)[0] for a, b in pairwise(grey)])
+    return np.array([cv2.phaseCorrelate(a, b, window)[0] for a, b in pairwise(grey)], np.float64) * 2
 
 
 def _lost(exact: Floats, reduced: Floats) -> float:

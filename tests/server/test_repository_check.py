@@ -1,11 +1,13 @@
 """What is said about a model repository before tritonserver starts."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import throwaway_repository as throwaway
 from sadtalker_server import Server, ServerError
+from sadtalker_server._repository import check_repository
 
 _COMMAND = "run: sadtalker-export onnx --weights tiny --repository {}"
 
@@ -90,3 +92,29 @@ def test_a_variant_without_onnx_needs_no_onnx_file(models: Path) -> None:
         (models / name / "1" / "model.onnx").unlink()
     text = refusal(models, "a100")
     assert "two: " in text and "one: " not in text
+
+
+def test_a_variant_with_a_file_that_the_export_did_not_write(models: Path) -> None:
+    variants = models / "one" / "configs"
+    variants.mkdir()
+    (variants / "bf16.pbtxt").write_text('name: "one" backend: "onnxruntime" default_model_filename: "model_bf16.onnx"')
+    assert refusal(models, "bf16").splitlines() == [
+        "one: model_bf16.onnx is not among the files of exported.json (model.onnx)",
+        f"{_COMMAND.format(models)} --precision bf16",
+    ]
+
+
+def test_a_variant_with_a_file_of_its_own(models: Path) -> None:
+    manifest = models / "exported.json"
+    exported = json.loads(manifest.read_text())
+    exported["models"]["one"]["model_bf16.onnx"] = {"bytes": 3}
+    manifest.write_text(json.dumps(exported))
+    variants = models / "one" / "configs"
+    variants.mkdir()
+    (variants / "bf16.pbtxt").write_text('name: "one" backend: "onnxruntime" default_model_filename: "model_bf16.onnx"')
+    file = models / "one" / "1" / "model_bf16.onnx"
+    assert f"one: {file} is missing; exported.json has it with 3 bytes" in refusal(models, "bf16")
+    file.write_bytes(b"four")
+    assert f"one: {file} has 4 bytes, exported.json says 3" in refusal(models, "bf16")
+    file.write_bytes(b"two")
+    assert check_repository(models, "bf16").models == ["one", "two"]
