@@ -1,5 +1,6 @@
 """Reduced precision: what of a graph it touches, what it does to frames, and what the gate makes of that."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,8 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, shape_inference
+from rich.console import Console
+from sadtalker_export import onnx_export
 from sadtalker_export import precision_gate as gate
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.cli import main
@@ -15,7 +18,7 @@ from sadtalker_export.onnx_export import BF16_MODEL, check, export, reduced
 from sadtalker_export.precision import HalfPrecision
 from sadtalker_export.precision_metrics import LIMITS, Frames, compare, displacements, head_motion, mouth_motion, psnr
 from sadtalker_export.presets import PRESETS
-from sadtalker_export.specs import SPECS
+from sadtalker_export.specs import SPECS, NetworkSpec
 from sadtalker_export.tensorrt_operators import refusals
 from torch import Tensor, nn
 
@@ -260,3 +263,29 @@ def test_what_cannot_be_used_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_bf16_file_is_what_its_configuration_names() -> None:
     config = Path(__file__).parents[2] / "model_repository" / "face_renderer" / "configs" / "bf16.pbtxt"
     assert f'default_model_filename: "{BF16_MODEL}"' in config.read_text()
+
+
+@pytest.mark.parametrize("precision", onnx_export.PRECISIONS)
+def test_an_export_records_its_precision(
+    precision: str, networks: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: dict[str, str] = {}
+
+    def write(spec: NetworkSpec, _module: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(spec.name.encode())
+        written[f"{spec.name}/{path.stem}"] = metadata["precision"]
+
+    monkeypatch.setattr(onnx_export, "export", write)
+    monkeypatch.setattr(onnx_export, "check", lambda *_: None)
+    for name in SPECS:
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").touch()
+    bf16 = tmp_path / "face_renderer" / "1" / BF16_MODEL
+    bf16.write_bytes(b"of an earlier export")
+    with onnx_export.progress(Console(quiet=True)) as bar:
+        onnx_export.export_repository(networks, "tiny", tmp_path, bar, precision)
+    record = json.loads((tmp_path / onnx_export.RECORD).read_text())
+    assert record["precision"] == precision
+    assert bf16.is_file() == (precision == "bf16") == (BF16_MODEL in record["models"]["face_renderer"])
+    assert {written[f"{name}/model.onnx"] for name in SPECS} == {"fp16" if precision == "fp16" else "fp32"}
+    assert written.get("face_renderer/model_bf16.onnx") == ("bf16" if precision == "bf16" else None)
