@@ -61,15 +61,10 @@ def write_between(path: Path, mark: str, text: str) -> None:
 
 def table(result: dict, source: Path) -> str:
     """Markdown: one row per way to make the video."""
-    rows = ["| | seconds per frame | frames/s | against the original | first fragment |", "|---|---|---|---|---|"]
+    rows = ["| | seconds per frame | frames/s | against the original |", "|---|---|---|---|"]
     for name, run in result["end_to_end"].items():
-        label, speed = LABELS[name].replace("\n", " "), run["times_reference"]
-        serving = result["serving"]
-        first_text = "after the last frame" if name == "reference" else ""
-        if name == serving["variant"]:
-            first_text = f"{serving['first_fragment_seconds']['60_s']:.1f} s"
-        per_second = run["frames_per_second"]
-        rows.append(f"| {label} | {1 / per_second:.2f} | {per_second:.2f} | {speed:.2f} x | {first_text} |")
+        label, speed, per_second = LABELS[name].replace("\n", " "), run["times_reference"], run["frames_per_second"]
+        rows.append(f"| {label} | {1 / per_second:.2f} | {per_second:.2f} | {speed:.2f} x |")
     hardware = result["hardware"]
     rows += ["", f"{result['what']}; {hardware['cores']} cores of {hardware['cpu']}; from `{source}`."]
     return "\n".join(rows)
