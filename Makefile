@@ -45,6 +45,6 @@ check: $(INSTALLED) ## lint and type-check
 	$(BIN)/mypy
 
 clean: ## remove what was built, downloads excepted
-	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model.onnx model_repository/*/1/model.plan
+	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
 .PHONY: help setup demo serve bench soak perf test check clean

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import pytest
 from fake_triton import endless, error, fragment
@@ -117,11 +116,11 @@ def test_a_reader_that_leaves_ends_it(server, folder):
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_cancels_and_leaves_no_file(server, folder, interruption):
     server.answer = lambda request: endless()
-    command = [*COMMAND, "animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url]
+    # Whoever started the tests may ignore interruptions, as a shell's background jobs do; children would inherit that.
+    heed = ["env", "--default-signal=INT"]
+    command = [*heed, *COMMAND, "animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url]
     before = set(folder.iterdir())
-    # Whoever started the tests may ignore interruptions, as a shell's background jobs do; children inherit that.
-    heed = partial(signal.signal, interruption, signal.SIG_DFL)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 30
         while not (server.requests and set(folder.iterdir()) != before) and time.monotonic() < deadline:
             time.sleep(0.01)
