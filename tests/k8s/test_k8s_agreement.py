@@ -123,7 +123,8 @@ def test_models_are_prepared_in_order_and_served_from_where_they_were_put(combin
     shared, served = "/models/repository-$(RELEASE)", str(arguments_of(combination)[0].model_repository)
     assert steps["repository"].endswith(f"/opt/sadtalker/model_repository/. {shared}")
     assert steps["weights"] == "sadtalker-export weights --official /models/weights"
-    assert steps["onnx"] == f"sadtalker-export onnx --weights /models/weights --repository {shared}"
+    precision = " --precision fp16" if gpu else ""
+    assert steps["onnx"] == f"sadtalker-export onnx --weights /models/weights --repository {shared}{precision}"
     assert steps["local"] == f"cp --recursive {shared}/. {served}"
     if gpu:
         assert steps["engines"] == f"sadtalker-export tensorrt --repository {served} --cache /models/engines"
