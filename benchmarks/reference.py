@@ -73,9 +73,10 @@ class Reference:
         return self._networks["motion"](canonical, torch.from_numpy(windows)[None])[0]
 
     def _coefficients(self, recording, source: np.ndarray) -> np.ndarray:
-        clip = model_module("audio2coeff", "clip").Clip(recording.waveform, source, 0, 0, True)
+        clip = model_module("audio2coeff", "clip").Clip(recording.waveform, source, 0, 0)
         pose = model_module("audio2coeff", "pose")
-        inputs = {k: torch.from_numpy(v) for k, v in clip.expression_inputs(0, clip.frames).items()}
+        guides = clip.guides(clip.frames, model_module("sadtalker", "blinks").blink_curve(clip.frames, 0))
+        inputs = {k: torch.from_numpy(v) for k, v in clip.expression_inputs(0, clip.frames, guides).items()}
         expression = [
             self._networks["audio2exp"](*(v[i : i + EXPRESSION_BATCH] for v in inputs.values()))
             for i in range(0, clip.frames, EXPRESSION_BATCH)

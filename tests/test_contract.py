@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from google.protobuf import text_format
-from sadtalker_client._wire import OPTIONS
+from sadtalker_client._options import DATATYPES
 from sadtalker_export.specs import SPECS
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
@@ -79,5 +79,5 @@ def test_ensembles_pass_tensors_that_their_steps_have(name):
 def test_the_client_knows_every_option_of_the_server():
     config = read(CONFIGS["sadtalker"])
     optional = {field.name for field in config.input if field.optional}
-    assert set(OPTIONS) == optional
+    assert set(DATATYPES) == optional
     assert {field.name for field in config.input} - optional == {"image", "audio"}

@@ -76,7 +76,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(client, portrai
 
 
 @pytest.mark.parametrize(
-    "option", [{"pose_style": 45}, {"expression_scale": 2.0}, {"still": True}, {"blink": False}], ids=str
+    "option",
+    [
+        {"pose_style": 45},
+        {"expression_scale": 2.0},
+        {"head_motion_scale": 3.0},
+        {"still": True},
+        {"yaw": [(0, 0), (0.8, 30)]},
+        {"roll": -20},
+        {"blink_times": [0.2]},
+    ],
+    ids=str,
 )
 def test_options_change_the_picture(client, portrait_path, speech_path, video, option):
     assert client.animate(portrait_path, speech_path, **option).read() != video
@@ -135,6 +145,8 @@ BAD_INPUT = {
     "pose style": ({"pose_style": 46}, "pose_style"),
     "scale": ({"expression_scale": float("nan")}, "expression_scale"),
     "negative scale": ({"expression_scale": -1.0}, "expression_scale"),
+    "key frames": ({"yaw": [(1, 0), (1, 5)]}, "yaw"),
+    "blinks": ({"blink": False, "blink_rate": 3}, "blink"),
     "size": ({"size": 512}, "size"),
 }
 

@@ -22,7 +22,7 @@ In asyncio the same with `await`; cancelling the task stops the work on the serv
     async with AsyncSadTalkerClient("dns:///sadtalker:8001", tls=True, metadata={"authorization": token}) as client:
         await client.animate(portrait_bytes, speech_bytes, still=True).save("out.mp4")
 
-Options left out take the server's defaults. All errors are one tree, `SadTalkerError`.
+Options are those of `Options`; left out, they take the server's defaults. All errors are one tree, `SadTalkerError`.
 """
 
 from ._async_client import AsyncAnimation, AsyncSadTalkerClient
@@ -38,6 +38,7 @@ from ._exceptions import (
     ServerError,
     ServerUnavailableError,
 )
+from ._options import KeyFrames, Options
 from ._wire import Fragment
 
 __all__ = [
@@ -49,6 +50,8 @@ __all__ = [
     "DeadlineExceededError",
     "Fragment",
     "InvalidInputError",
+    "KeyFrames",
+    "Options",
     "ProtocolError",
     "QueueFullError",
     "SadTalkerClient",

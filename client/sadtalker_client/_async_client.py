@@ -5,7 +5,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -20,7 +20,11 @@ from ._exceptions import (
     means_not_ready,
 )
 from ._files import Source, atomic_write
+from ._options import Options
 from ._wire import MODEL, Fragment, ResponseReader, build_request
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class AsyncSadTalkerClient:
@@ -43,26 +47,13 @@ class AsyncSadTalkerClient:
         portrait: Source,
         speech: Source,
         *,
-        pose_style: int | None = None,
-        expression_scale: float | None = None,
-        still: bool | None = None,
-        seed: int | None = None,
-        blink: bool | None = None,
-        size: int | None = None,
         timeout: float | None = None,
+        **options: "Unpack[Options]",
     ) -> "AsyncAnimation":
         """The animation of one portrait and one recording; see `SadTalkerClient.animate` for the arguments.
 
         Files are read and the request is sent when the animation is first awaited, and errors come from there.
         """
-        options = {
-            "pose_style": pose_style,
-            "expression_scale": expression_scale,
-            "still": still,
-            "seed": seed,
-            "blink": blink,
-            "size": size,
-        }
 
         async def start() -> Any:
             request = await asyncio.to_thread(build_request, portrait, speech, options)

@@ -10,12 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from ._channel import TLS
 from ._client import Animation, SadTalkerClient
 from ._exceptions import InvalidInputError, SadTalkerError, ServerUnavailableError
+from ._options import DATATYPES, Options
 from ._progress import Meter, shown_progress
-from ._wire import OPTIONS, Fragment
+from ._wire import Fragment
 
 _STDOUT = "-"
 
@@ -49,7 +51,7 @@ def _fail(code: int, reason: object) -> int:
 
 def _animate(arguments: argparse.Namespace) -> None:
     _check_output(arguments.output, arguments.json)
-    options = {name: getattr(arguments, name) for name in OPTIONS}
+    options = cast(Options, {name: getattr(arguments, name) for name in DATATYPES})
     with _client(arguments) as client:
         meter = Meter()
         with shown_progress(meter) as show:
@@ -104,6 +106,24 @@ def _key_and_value(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _key_frames(text: str) -> list[tuple[float, float]]:
+    """`0:0,1.5:20` are 0 degrees at 0 s and 20 at 1.5 s; a number alone is an angle that stays."""
+    try:
+        points = [point.split(":") for point in text.split(",")]
+        if len(points) == 1 and len(points[0]) == 1:
+            return [(0.0, float(text))]
+        return [(float(seconds), float(degrees)) for seconds, degrees in points]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected SECONDS:DEGREES,... or DEGREES, got {text!r}") from None
+
+
+def _seconds(text: str) -> list[float]:
+    try:
+        return [float(second) for second in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected SECONDS,..., got {text!r}") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     connection = argparse.ArgumentParser(add_help=False)
     group = connection.add_argument_group("connection")
@@ -129,9 +149,19 @@ def _parser() -> argparse.ArgumentParser:
     group = animate.add_argument_group("options, the server's defaults apply")
     group.add_argument("--pose-style", type=int, metavar="N", help="manner of moving the head, 0 to 45")
     group.add_argument("--expression-scale", type=float, metavar="X", help="strength of the expression, 1 is natural")
+    group.add_argument("--head-motion-scale", type=float, metavar="X", help="how far the head moves, 1 is natural")
     group.add_argument("--still", action="store_const", const=True, help="hold the head still")
+    for angle, meaning in (("yaw", "to the side"), ("pitch", "up and down"), ("roll", "of the tilt")):
+        group.add_argument(
+            f"--{angle}",
+            type=_key_frames,
+            metavar="S:DEG,...",
+            help=f"the head's angle {meaning}, at these seconds, smooth in between, as 0:0,1.5:20,3:-10; or one angle",
+        )
     group.add_argument("--seed", type=int, metavar="N", help="draws head motion and blinks")
     group.add_argument("--no-blink", dest="blink", action="store_const", const=False, help="never blink")
+    group.add_argument("--blink-rate", type=float, metavar="N", help="blinks per minute")
+    group.add_argument("--blink-times", type=_seconds, metavar="S,...", help="blink at these seconds")
     group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
 
     status = commands.add_parser("status", parents=[connection], help="say whether the server is ready")

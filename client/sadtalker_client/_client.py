@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -12,7 +12,11 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from ._channel import READINESS_POLL_SECONDS, TLS, Endpoint
 from ._exceptions import SadTalkerError, ServerUnavailableError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
+from ._options import Options
 from ._wire import MODEL, Fragment, ResponseReader, build_request
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class SadTalkerClient:
@@ -42,32 +46,16 @@ class SadTalkerClient:
         portrait: Source,
         speech: Source,
         *,
-        pose_style: int | None = None,
-        expression_scale: float | None = None,
-        still: bool | None = None,
-        seed: int | None = None,
-        blink: bool | None = None,
-        size: int | None = None,
         timeout: float | None = None,
+        **options: "Unpack[Options]",
     ) -> "Animation":
         """Sends one portrait and one recording, each the bytes or the path of a file; returns the running animation.
 
-        An option that is None takes the server's default, and the server is the judge of ranges: `pose_style` is one
-        of the learned manners of moving the head (0 to 45), `expression_scale` multiplies the expression, `still`
-        holds the head, `seed` draws head motion and blinks, `blink` allows blinks, `size` is the picture's edge in
-        pixels. `timeout` replaces the client's.
+        `options` are those of `Options`, each with its unit and range. `timeout` replaces the client's.
 
         Raises InvalidInputError at once for a file that cannot be read or an option of a wrong type; everything that
         the server has to say comes while the animation is iterated.
         """
-        options = {
-            "pose_style": pose_style,
-            "expression_scale": expression_scale,
-            "still": still,
-            "seed": seed,
-            "blink": blink,
-            "size": size,
-        }
         call = self._stub.ModelStreamInfer(
             iter([build_request(portrait, speech, options)]),
             timeout=self._timeout if timeout is None else timeout,

@@ -1,6 +1,5 @@
 """The model `sadtalker` on the wire: one request, and what may be said in return. No input or output happens here."""
 
-import operator
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,23 +9,14 @@ from tritonclient.grpc import service_pb2
 
 from ._exceptions import InvalidInputError, ProtocolError, from_server_text
 from ._files import Source, read_source
+from ._options import DATATYPES, PACKING, pack_option
 
 MODEL = "sadtalker"
 FRAMES_PER_SECOND = 25
 
 INPUTS = {"image": "BYTES", "audio": "BYTES"}
-OPTIONS = {
-    "pose_style": "INT32",
-    "expression_scale": "FP32",
-    "still": "BOOL",
-    "seed": "INT64",
-    "blink": "BOOL",
-    "size": "INT32",
-}
 OUTPUTS = {"video": "BYTES", "frames_done": "INT32", "frames_total": "INT32"}
 
-_PACKING = {"INT32": "<i", "INT64": "<q", "FP32": "<f", "BOOL": "<?"}
-_WORDS = {"INT32": "a 32-bit integer", "INT64": "a 64-bit integer", "FP32": "a number", "BOOL": "True or False"}
 _MAX_REQUEST_BYTES = 2**31 - 2**16  # a protobuf message ends at 2 GiB; the rest is for names and options
 
 
@@ -49,7 +39,12 @@ class Fragment:
 
 
 def build_request(portrait: Source, speech: Source, options: Mapping[str, Any]) -> Any:
-    """A `ModelInferRequest`. An option that is None is left out, so that the server's default applies."""
+    """A `ModelInferRequest`. An option that is None is left out, so that the server's default applies.
+
+    Raises TypeError for an option that does not exist, as Python does.
+    """
+    if unknown := options.keys() - DATATYPES.keys():
+        raise TypeError(f"unexpected option: {', '.join(sorted(unknown))}")
     image, audio = read_source("portrait", portrait), read_source("speech", speech)
     if len(image) + len(audio) > _MAX_REQUEST_BYTES:
         raise InvalidInputError(
@@ -57,12 +52,14 @@ def build_request(portrait: Source, speech: Source, options: Mapping[str, Any]) 
         )
     request = service_pb2.ModelInferRequest(model_name=MODEL)
     request.parameters["triton_enable_empty_final_response"].bool_param = True
-    tensors = [(name, INPUTS[name], _pack_bytes(content)) for name, content in (("image", image), ("audio", audio))]
-    tensors += [
-        (name, OPTIONS[name], _pack_option(name, value)) for name, value in options.items() if value is not None
+    tensors: list[tuple[str, str, tuple[int, ...], bytes]] = [
+        (name, "BYTES", (1,), _pack_bytes(content)) for name, content in (("image", image), ("audio", audio))
     ]
-    for name, datatype, content in tensors:
-        request.inputs.add(name=name, datatype=datatype, shape=[1, 1])
+    tensors += [
+        (name, DATATYPES[name], *pack_option(name, value)) for name, value in options.items() if value is not None
+    ]
+    for name, datatype, shape, content in tensors:
+        request.inputs.add(name=name, datatype=datatype, shape=[1, *shape])
         request.raw_input_contents.append(content)
     return request
 
@@ -99,17 +96,6 @@ def _pack_bytes(content: bytes) -> bytes:
     return struct.pack("<I", len(content)) + content
 
 
-def _pack_option(name: str, value: Any) -> bytes:
-    datatype = OPTIONS[name]
-    try:
-        if (datatype == "BOOL") != isinstance(value, bool):
-            raise TypeError
-        number = float(value) if datatype == "FP32" else operator.index(value)
-        return struct.pack(_PACKING[datatype], number)
-    except (TypeError, ValueError, OverflowError, struct.error) as error:
-        raise InvalidInputError(f"{name}: expected {_WORDS[datatype]}, got {value!r}") from error
-
-
 def _parse_fragment(infer: Any, url: str) -> Fragment:
     tensors = dict(zip((output.name for output in infer.outputs), infer.raw_output_contents, strict=False))
     datatypes = {output.name: output.datatype for output in infer.outputs}
@@ -118,8 +104,8 @@ def _parse_fragment(infer: Any, url: str) -> Fragment:
     video = tensors["video"]
     try:
         (length,) = struct.unpack_from("<I", video)
-        (done,) = struct.unpack(_PACKING["INT32"], tensors["frames_done"])
-        (total,) = struct.unpack(_PACKING["INT32"], tensors["frames_total"])
+        (done,) = struct.unpack(PACKING["INT32"], tensors["frames_done"])
+        (total,) = struct.unpack(PACKING["INT32"], tensors["frames_total"])
     except struct.error as error:
         raise ProtocolError(f"expected output tensors of one element, got others from {url}: {error}") from error
     if length != len(video) - 4:

@@ -140,7 +140,11 @@ SPECS = {
         NetworkSpec(
             "motion",
             frozenset({"motion"}),
-            (_CANONICAL, TensorSpec("coefficient_windows", (FRAMES, COEFFICIENTS, WINDOW))),
+            (
+                _CANONICAL,
+                TensorSpec("coefficient_windows", (FRAMES, COEFFICIENTS, WINDOW)),
+                TensorSpec("head_angles", (FRAMES, 3), low=-360, high=360),  # half of them stand for none
+            ),
             (TensorSpec("keypoints", (FRAMES, KEYPOINTS, 3)),),
             _only("motion"),
             tolerance=1e-3,

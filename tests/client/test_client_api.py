@@ -17,6 +17,8 @@ def test_the_public_names_are_these():
         "DeadlineExceededError",
         "Fragment",
         "InvalidInputError",
+        "KeyFrames",
+        "Options",
         "ProtocolError",
         "QueueFullError",
         "SadTalkerClient",

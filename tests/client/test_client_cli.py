@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -60,18 +61,8 @@ def test_animate_writes_the_video_and_says_how_fast(server, folder, sadtalker):
 
 
 def test_options_reach_the_server(server, sadtalker):
-    options = [
-        "--pose-style",
-        "7",
-        "--expression-scale",
-        "1.5",
-        "--still",
-        "--seed",
-        "9",
-        "--no-blink",
-        "--size",
-        "512",
-    ]
+    options = ["--pose-style=7", "--expression-scale=1.5", "--head-motion-scale=0.5", "--still", "--seed=9"]
+    options += ["--yaw=0:0,1.5:20", "--pitch=-5", "--no-blink", "--blink-rate=12", "--blink-times=1,2.5", "--size=512"]
     metadata = ["--metadata", "key=a=b"]
     done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url, *options, *metadata)
     assert done.returncode == 0
@@ -85,6 +76,14 @@ def test_options_reach_the_server(server, sadtalker):
     assert contents["seed"] == b"\x09" + b"\0" * 7
     assert contents["blink"] == b"\0"
     assert contents["size"] == b"\0\2\0\0"
+    for name, floats in {
+        "head_motion_scale": [0.5],
+        "yaw": [0, 0, 1.5, 20],
+        "pitch": [0, -5],
+        "blink_rate": [12],
+        "blink_times": [1, 2.5],
+    }.items():
+        assert contents[name] == struct.pack(f"<{len(floats)}f", *floats)
     assert server.metadata[0]["key"] == "a=b"
 
 
@@ -151,7 +150,16 @@ def test_bad_input_is_code_2(server, folder, sadtalker, arguments, expected):
     assert server.requests == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["animate", "a.png"], ["animate", "a", "b", "-o", "c", "--metadata", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["animate", "a.png"],
+        ["animate", "a", "b", "-o", "c", "--metadata", "x"],
+        ["animate", "a", "b", "-o", "c", "--yaw", "0:0,1"],
+        ["animate", "a", "b", "-o", "c", "--blink-times", "soon"],
+    ],
+)
 def test_bad_usage_is_code_2(sadtalker, arguments):
     done = sadtalker(*arguments)
     assert done.returncode == 2

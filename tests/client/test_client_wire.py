@@ -3,9 +3,10 @@
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from google.protobuf import text_format
-from sadtalker_client import InvalidInputError, _wire
+from sadtalker_client import InvalidInputError, Options, _options, _wire
 from sadtalker_client._wire import build_request
 from tritonclient.grpc import model_config_pb2
 
@@ -30,11 +31,16 @@ def test_the_model_configuration_says_the_same():
 
     assert config.name == _wire.MODEL
     assert datatypes(entry for entry in config.input if not entry.optional) == _wire.INPUTS
-    assert datatypes(entry for entry in config.input if entry.optional) == _wire.OPTIONS
+    assert datatypes(entry for entry in config.input if entry.optional) == _options.DATATYPES
     assert datatypes(config.output) == _wire.OUTPUTS
     assert config.model_transaction_policy.decoupled
     assert config.max_batch_size == 1
-    assert all(list(entry.dims) == [1] for entry in [*config.input, *config.output])
+    shapes = {entry.name: tuple(entry.dims) for entry in [*config.input, *config.output]}
+    assert {name: shape for name, shape in shapes.items() if shape != (1,)} == _options.SHAPES
+
+
+def test_every_option_has_a_type_and_a_datatype():
+    assert Options.__annotations__.keys() == _options.DATATYPES.keys()
 
 
 def test_files_are_length_prefixed_bytes():
@@ -46,7 +52,7 @@ def test_files_are_length_prefixed_bytes():
 
 def test_options_are_packed_as_their_datatypes():
     packed = tensors(pose_style=7, expression_scale=1.5, still=True, seed=-(2**40), blink=False, size=512)
-    assert {name: packed[name] for name in _wire.OPTIONS} == {
+    assert {name: packed[name] for name in packed.keys() & _options.DATATYPES} == {
         "pose_style": ("INT32", [1, 1], struct.pack("<i", 7)),
         "expression_scale": ("FP32", [1, 1], struct.pack("<f", 1.5)),
         "still": ("BOOL", [1, 1], b"\1"),
@@ -54,6 +60,28 @@ def test_options_are_packed_as_their_datatypes():
         "blink": ("BOOL", [1, 1], b"\0"),
         "size": ("INT32", [1, 1], struct.pack("<i", 512)),
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "floats"),
+    [
+        ([(0, 0), (1.5, 20)], [1, 2, 2], (0, 0, 1.5, 20)),
+        (np.array([[2, -3.5]]), [1, 1, 2], (2, -3.5)),
+        (-12.5, [1, 1, 2], (0, -12.5)),  # a constant is one key frame
+    ],
+)
+def test_curves_are_packed_as_key_frames(value, shape, floats):
+    assert tensors(yaw=value)["yaw"] == ("FP32", shape, struct.pack(f"<{len(floats)}f", *floats))
+
+
+def test_times_are_packed_as_they_are():
+    assert tensors(blink_times=[0.5, 2])["blink_times"] == ("FP32", [1, 2], struct.pack("<2f", 0.5, 2))
+    assert tensors(blink_times=[])["blink_times"] == ("FP32", [1, 0], b"")
+
+
+def test_an_option_that_does_not_exist_is_a_mistake_in_the_program():
+    with pytest.raises(TypeError, match=r"^unexpected option: sede$"):
+        tensors(sede=3)
 
 
 def test_options_that_are_none_are_left_to_the_server():
@@ -76,6 +104,10 @@ def test_ranges_are_left_to_the_server():
         ("expression_scale", 1e300, r"expression_scale: expected a number, got 1e\+300"),
         ("still", 1, "still: expected True or False, got 1"),
         ("blink", "no", "blink: expected True or False, got 'no'"),
+        ("yaw", "left", "yaw: expected a number or pairs of seconds and degrees, got 'left'"),
+        ("roll", [1, 2], r"roll: expected a number or pairs of seconds and degrees, got \[1, 2\]"),
+        ("pitch", [(1, 2), (3,)], r"pitch: expected a number or pairs of seconds and degrees, got .*"),
+        ("blink_times", 3, "blink_times: expected a sequence of seconds, got 3"),
     ],
 )
 def test_a_wrong_type_is_named(option, value, message):

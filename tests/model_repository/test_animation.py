@@ -63,7 +63,10 @@ class Models:
             "geometry": np.array([[10, 20, 210, 220, 300, 300]], np.int32),
         }
 
-    def motion(self, canonical_keypoints: np.ndarray, coefficient_windows: np.ndarray) -> dict[str, np.ndarray]:
+    def motion(
+        self, canonical_keypoints: np.ndarray, coefficient_windows: np.ndarray, head_angles: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        assert (head_angles > 180).all()  # the portrait keeps its own
         return {"keypoints": np.tile(canonical_keypoints[:, None] * 2, (1, 5, 1, 1))}
 
     def audio2coeff(self, frames: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -137,7 +140,7 @@ def test_the_renderer_sees_the_portrait_and_windows_of_the_speech() -> None:
         "frames": [0, 7],
         "seed": [3],
         "pose_style": [4],
-        "blink": [False],
+        "blink": [0] * 7,
     }
     np.testing.assert_array_equal(speech["source_coefficients"], SOURCE)
 
@@ -149,6 +152,38 @@ def test_still_holds_the_head_as_in_the_portrait() -> None:
     seen = chunk["coefficient_windows"][0]
     np.testing.assert_array_equal(seen[:, 64:], np.tile(SOURCE[64:, None], (5, 1, 27)))
     assert np.ptp(seen[:, :64]) > 1
+
+
+def test_head_motion_is_scaled_from_the_portrait_s_pose() -> None:
+    models = Models()
+    asyncio.run(_video(_animator(models), 0.2, head_motion_scale=0.5))
+    [chunk] = models.asked("render_frames")
+    expected = SOURCE[64:] + 0.5 * (_spoken(0, 5)[:, 64:] - SOURCE[64:])
+    np.testing.assert_allclose(chunk["coefficient_windows"][0, :, 64:, windows.RADIUS], expected, atol=1e-5)
+    np.testing.assert_array_equal(chunk["coefficient_windows"][0, :, :64, windows.RADIUS], _spoken(0, 5)[:, :64])
+
+
+def test_given_angles_reach_the_renderer_frame_by_frame() -> None:
+    models = Models()
+    asyncio.run(_video(_animator(models), 7 / 25, yaw=np.float32([(0, 0), (0.2, 20)]), roll=np.float32([(0, -4)])))
+    first, last = (asked["head_angles"][0] for asked in models.asked("render_frames"))
+    assert first.dtype == np.float32
+    assert (first[0, 0], first[4, 0] < 20, last[0, 0]) == (0, True, 20)
+    assert (np.diff(first[:, 0]) > 0).all()
+    assert (last[:, 0] == 20).all()
+    assert (first[:, 1] > 180).all()  # not given
+    assert (first[:, 2] == -4).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "closed"),
+    [({"blink_times": np.float32([0.4])}, [12]), ({"blink_rate": 0.0}, []), ({"blink": False}, [])],
+)
+def test_blinks_are_those_asked_for(asked: dict, closed: list[int]) -> None:
+    models = Models()
+    asyncio.run(_video(_animator(models), 1, **asked))
+    [speech] = models.asked("audio2coeff")
+    assert np.flatnonzero(speech["blink"] == 1).tolist() == closed
 
 
 def test_no_more_chunks_than_allowed_are_in_flight_and_the_first_is_alone() -> None:
@@ -317,6 +352,20 @@ def test_defaults() -> None:
         ({"expression_scale": -0.5}, "expression_scale: expected 0 to 3, got -0.5"),
         ({"expression_scale": 3.5}, "expression_scale: expected 0 to 3, got 3.5"),
         ({"expression_scale": float("inf")}, "expression_scale: expected 0 to 3, got inf"),
+        ({"head_motion_scale": 4.0}, "head_motion_scale: expected 0 to 3, got 4"),
+        ({"yaw": np.empty((0, 2))}, "yaw: expected 1 to 10000 key frames, got 0"),
+        ({"pitch": np.array([(1, 0), (1, 5)])}, "pitch: expected increasing times from 0 s on, got 1, 1"),
+        ({"pitch": np.array([(-1, 0)])}, "pitch: expected increasing times from 0 s on, got -1"),
+        ({"pitch": np.array([(np.nan, 0)])}, "pitch: expected increasing times from 0 s on, got nan"),
+        ({"roll": np.array([(0, 0), (2, 91)])}, "roll: expected -90 to 90 degrees, got 0, 91"),
+        ({"roll": np.array([(0, np.nan)])}, "roll: expected -90 to 90 degrees, got nan"),
+        ({"blink_rate": -1.0}, "blink_rate: expected 0 to 120 per minute, got -1"),
+        ({"blink_rate": float("nan")}, "blink_rate: expected 0 to 120 per minute, got nan"),
+        ({"blink_times": -1.0}, "blink_times: expected up to 10000 times from 0 s on, got -1"),
+        (
+            {"blink": False, "blink_rate": 3.0},
+            "blink: expected at most one of blink=False, blink_rate, blink_times, got blink=False and blink_rate",
+        ),
         ({"seed": -1}, "seed: expected a number from 0 on, got -1"),
         ({"size": 512}, "size: expected 256, which this server renders, got 512"),
     ],

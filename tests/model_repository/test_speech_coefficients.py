@@ -1,4 +1,4 @@
-"""Mel windows, blinks and head pose: the reference's figures, and the same whether whole or in pieces."""
+"""Mel windows and head pose: the reference's figures, and the same whether whole or in pieces."""
 
 from itertools import pairwise
 
@@ -8,7 +8,6 @@ from recordings import tone
 from repository_modules import figures, load
 
 mel = load("audio2coeff", "mel")
-blinks = load("audio2coeff", "blinks")
 pose = load("audio2coeff", "pose")
 clip = load("audio2coeff", "clip")
 InputError = load("audio2coeff", "errors").InputError
@@ -45,33 +44,6 @@ def test_windows_of_a_range_are_those_of_the_whole() -> None:
     whole = mel.mel_windows(waveform, 0, 50)
     for start, stop in ((0, 3), (3, 41), (49, 50)):
         np.testing.assert_allclose(mel.mel_windows(waveform, start, stop), whole[start:stop], atol=1e-5)
-
-
-def test_blinks_close_and_open_the_eyes_at_random_gaps() -> None:
-    curve = blinks.blink_curve(2000, seed=1)
-    starts = np.flatnonzero((curve[1:] > 0) & (curve[:-1] == 0)) + 1
-    assert len(starts) > 2000 / 75
-    for start in starts:
-        np.testing.assert_array_equal(curve[start : start + 5], np.float32([0.5, 0.9, 1, 0.9, 0.5]))
-    gaps = np.diff(starts) - 5
-    assert gaps.min() >= 10
-    assert gaps.max() < 70
-    assert len(set(gaps)) > 10
-    assert (blinks.blink_curve(2000, seed=1) == curve).all()
-    assert (blinks.blink_curve(2000, seed=2) != curve).any()
-
-
-@pytest.mark.parametrize("frames", [1, 5, 20, 21])
-def test_short_clips_have_no_blinks(frames: int) -> None:
-    assert not blinks.blink_curve(frames, seed=0).any()
-
-
-def test_blinks_end_before_the_clip_does() -> None:
-    for frames in range(22, 120):
-        curve = blinks.blink_curve(frames, seed=frames)
-        assert len(curve) == frames
-        assert curve[-1] == 0
-        assert curve.sum() == pytest.approx(3.8 * np.count_nonzero(curve == 1), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -148,33 +120,35 @@ def _pose(speech, start: int, stop: int) -> np.ndarray:
 @pytest.mark.parametrize("frames", [1, 2, 12, 33, 41, 150])
 def test_coefficients_of_a_range_are_those_of_the_whole_clip(frames: int) -> None:
     waveform = RANDOM.uniform(-0.5, 0.5, frames * 640 + 17).astype(np.float32)
-    speech = clip.Clip(waveform, SOURCE, pose_style=7, seed=5, blink=True)
+    speech = clip.Clip(waveform, SOURCE, pose_style=7, seed=5)
     assert speech.frames == frames
-    whole_pose, whole_inputs = _pose(speech, 0, frames), speech.expression_inputs(0, frames)
+    guides = speech.guides(frames, RANDOM.uniform(0, 1, frames).astype(np.float32))
+    whole_pose, whole_inputs = _pose(speech, 0, frames), speech.expression_inputs(0, frames, guides)
     assert whole_pose.shape == (frames, 6)
     bounds = [0, *(bound for bound in (1, 27, 59, 123) if bound < frames), frames]
     for start, stop in pairwise(bounds):
         np.testing.assert_allclose(_pose(speech, start, stop), whole_pose[start:stop], atol=1e-5)
-        for name, values in speech.expression_inputs(start, stop).items():
+        part = {name: values[start:stop] for name, values in guides.items()}
+        for name, values in speech.expression_inputs(start, stop, part).items():
             np.testing.assert_allclose(values, whole_inputs[name][start:stop], atol=1e-5)
 
 
 def test_pose_starts_from_the_portrait_s() -> None:
-    speech = clip.Clip(np.zeros(640, np.float32), SOURCE, 0, 0, True)
+    speech = clip.Clip(np.zeros(640, np.float32), SOURCE, 0, 0)
     np.testing.assert_array_equal(_pose(speech, 0, 1), SOURCE[None, 64:])
-    longer = clip.Clip(np.zeros(3 * 640, np.float32), SOURCE, 0, 0, True)
+    longer = clip.Clip(np.zeros(3 * 640, np.float32), SOURCE, 0, 0)
     np.testing.assert_allclose(_pose(longer, 0, 3)[0], SOURCE[64:], atol=1e-5)
 
 
 def test_network_inputs_have_the_shapes_of_their_models() -> None:
-    speech = clip.Clip(tone(16_000, 2.0)[0], SOURCE, pose_style=45, seed=9, blink=False)
-    inputs = speech.expression_inputs(3, 10)
+    speech = clip.Clip(tone(16_000, 2.0)[0], SOURCE, pose_style=45, seed=9)
+    inputs = speech.expression_inputs(3, 10, speech.guides(7, np.zeros(7, np.float32)))
     assert {name: value.shape for name, value in inputs.items()} == {
         "mel": (7, 80, 16),
         "reference_expression": (7, 64),
         "blink": (7, 1),
     }
-    assert not inputs["blink"].any()
+    np.testing.assert_array_equal(inputs["reference_expression"], np.tile(SOURCE[:64], (7, 1)))
     chunks = pose.pose_chunks(0, 50, 50)
     inputs = speech.pose_inputs(chunks)
     assert {name: (value.shape, value.dtype.name) for name, value in inputs.items()} == {
@@ -183,7 +157,7 @@ def test_network_inputs_have_the_shapes_of_their_models() -> None:
         "pose_style": ((2, 1), "int64"),
         "reference_pose": ((2, 6), "float32"),
     }
-    heard = speech.expression_inputs(18, 50)["mel"]  # the last chunk hears the final 32 frames again
+    heard = speech.expression_inputs(18, 50, {})["mel"]  # the last chunk hears the final 32 frames again
     np.testing.assert_allclose(inputs["mel"][1], heard, atol=1e-5)
 
 
@@ -201,11 +175,35 @@ def test_network_inputs_have_the_shapes_of_their_models() -> None:
 def test_bad_clips_are_refused(changes: dict, message: str) -> None:
     good = {"waveform": np.zeros(640, np.float32), "source_coefficients": SOURCE}
     with pytest.raises(InputError, match=message):
-        clip.Clip(**{**good, "pose_style": 0, "seed": 0, "blink": True, **changes})
+        clip.Clip(**{**good, "pose_style": 0, "seed": 0, **changes})
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (0, 4), (2, 2), (3, 2)])
 def test_ranges_outside_of_the_clip_are_refused(start: int, stop: int) -> None:
-    speech = clip.Clip(np.zeros(3 * 640, np.float32), SOURCE, 0, 0, True)
+    speech = clip.Clip(np.zeros(3 * 640, np.float32), SOURCE, 0, 0)
     with pytest.raises(InputError, match=f"frames: expected a range within 0 to 3, got {start} to {stop}"):
         speech.check_range(start, stop)
+
+
+def test_given_expressions_take_the_place_of_the_portrait_s() -> None:
+    speech = clip.Clip(np.zeros(3 * 640, np.float32), SOURCE, 0, 0)
+    blink, given = np.float32([0, 1, 0.5]), RANDOM.standard_normal((3, 64)).astype(np.float32)
+    guides = speech.guides(3, blink, given)
+    np.testing.assert_array_equal(guides["reference_expression"], given)
+    np.testing.assert_array_equal(guides["blink"], blink[:, None])
+
+
+@pytest.mark.parametrize(
+    ("guides", "message"),
+    [
+        ({"blink": np.zeros(2, np.float32)}, "blink: expected values for 3 frames, got 2"),
+        ({"blink": np.float32([0, np.nan, 0])}, "blink: expected finite values, got NaN or infinity"),
+        (
+            {"blink": np.zeros(3, np.float32), "reference": np.zeros((4, 64), np.float32)},
+            "reference_expression: expected values for 3 frames, got 4",
+        ),
+    ],
+)
+def test_bad_guides_are_refused(guides: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}$"):
+        clip.Clip(np.zeros(3 * 640, np.float32), SOURCE, 0, 0).guides(3, **guides)

@@ -9,13 +9,14 @@ from ..networks.audio2pose import LATENT, POSE, Audio2Pose
 from ..networks.face_reconstruction import FaceReconstruction
 from ..networks.face_renderer import FaceRenderer
 from ..networks.keypoint_detector import KeypointDetector
-from ..networks.motion import WINDOW, HeadMotion, Motion, move_keypoints
+from ..networks.motion import LARGEST_GIVEN, WINDOW, HeadMotion, Motion
 from .bench import Bench
 from .registry import Values, producer
 
 COEFFICIENTS = EXPRESSION + POSE
 CHUNK = 5  # frames that the exported motion and renderer networks take at once
 POSE_STYLE = 3
+NO_ANGLE = 2 * LARGEST_GIVEN  # degrees: leaves the angle to the network
 GREY_LEVEL = 1 / 255  # exported frames are bytes
 
 
@@ -40,15 +41,13 @@ def canonical_keypoints(bench: Bench) -> Values:
 
 @producer(r"keypoints\.transformed", networks={"motion"}, exported={"motion"})
 def transformed_keypoints(bench: Bench) -> Values:
-    cases = zip(_unmoved_keypoints(bench), bench.input("mapping", (2, COEFFICIENTS, WINDOW)), strict=True)
-    return {"keypoints.transformed": torch.cat([_driven(bench, kp[None], window[None]) for kp, window in cases])}
+    return {"keypoints.transformed": _moved_keypoints(bench, torch.full((2, 3), NO_ANGLE))}
 
 
-@producer(r"keypoints\.transformed_fixed_pose", networks={"motion"})
+@producer(r"keypoints\.transformed_fixed_pose", networks={"motion"}, exported={"motion"})
 def posed_keypoints(bench: Bench) -> Values:
-    yaw, pitch, roll = torch.tensor([20.0, -15.0]), torch.tensor([5.0, 0.0]), torch.tensor([-8.0, 3.0])
-    moved = move_keypoints(_unmoved_keypoints(bench), _head_motion(bench), (yaw, pitch, roll))
-    return {"keypoints.transformed_fixed_pose": moved}
+    yaw_pitch_roll = torch.tensor([[20.0, 5.0, -8.0], [-15.0, 0.0, 3.0]])
+    return {"keypoints.transformed_fixed_pose": _moved_keypoints(bench, yaw_pitch_roll)}
 
 
 @producer(r"audio2exp\.exp", networks={"audio2exp"}, exported={"audio2exp"})
@@ -146,8 +145,11 @@ def _mel_windows(bench: Bench, frames: int) -> Tensor:
     return bench.input("mels", (1, frames, 1, 80, 16), -4, 4)[0, :, 0]
 
 
-def _unmoved_keypoints(bench: Bench) -> Tensor:
-    return 0.3 * bench.input("kp", (2, 15, 3))
+def _moved_keypoints(bench: Bench, angles: Tensor) -> Tensor:
+    """The two cases of the figures under head angles [2, 3], degrees: [2, 15, 3]"""
+    keypoints, windows = 0.3 * bench.input("kp", (2, 15, 3)), bench.input("mapping", (2, COEFFICIENTS, WINDOW))
+    cases = zip(keypoints, windows, angles, strict=True)
+    return torch.cat([_driven(bench, kp[None], window[None], angle[None]) for kp, window, angle in cases])
 
 
 def _keypoint_pair(bench: Bench) -> tuple[Tensor, Tensor]:
@@ -178,14 +180,21 @@ def _appearance(bench: Bench, image: Tensor) -> Tensor:
     return volume
 
 
-def _driven(bench: Bench, canonical: Tensor, windows: Tensor) -> Tensor:
-    """Canonical keypoints [1, K, 3] under windows [N, coefficients, 27] -> [N, K, 3]."""
+def _driven(bench: Bench, canonical: Tensor, windows: Tensor, angles: Tensor | None = None) -> Tensor:
+    """Canonical keypoints [1, K, 3] under windows [N, coefficients, 27], head angles [N, 3] if given -> [N, K, 3]."""
+    if angles is None:
+        angles = torch.full((len(windows), 3), NO_ANGLE)
     if not bench.onnx:
-        keypoints: Tensor = bench.network("motion", Motion)(canonical, windows[None])[0]
+        keypoints: Tensor = bench.network("motion", Motion)(canonical, windows[None], angles[None])[0]
         return keypoints
     chunks = [
-        bench.run("motion", canonical_keypoints=canonical, coefficient_windows=_padded(chunk))[0][0, : len(chunk)]
-        for chunk in torch.split(windows, CHUNK)
+        bench.run(
+            "motion",
+            canonical_keypoints=canonical,
+            coefficient_windows=_padded(chunk),
+            head_angles=_padded(chunk_angles),
+        )[0][0, : len(chunk)]
+        for chunk, chunk_angles in zip(torch.split(windows, CHUNK), torch.split(angles, CHUNK), strict=True)
     ]
     return torch.cat(chunks)
 

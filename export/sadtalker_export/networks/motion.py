@@ -9,6 +9,7 @@ from torch import Tensor, nn
 WINDOW = 27  # frames that the mapping sees: 13 on either side
 DEGREES_PER_BIN, DEGREES_OF_FIRST_BIN = 3.0, -99.0
 PI = 3.14  # not math.pi: the checkpoints were trained with this value
+LARGEST_GIVEN = 180.0  # degrees; a given angle beyond it stands for none
 
 
 @dataclass(frozen=True)
@@ -59,27 +60,33 @@ class CoefficientMapping(nn.Module):
 
 
 class Motion(nn.Module):
-    """Canonical keypoints [B, K, 3] and windows of coefficients [B, F, coefficients, 27] -> keypoints [B, F, K, 3]."""
+    """Canonical keypoints [B, K, 3] and windows of coefficients [B, F, coefficients, 27] -> keypoints [B, F, K, 3].
+
+    `head_angles` [B, F, 3] are yaw, pitch and roll in degrees that take the place of the mapping's own; those beyond
+    180 leave it its own. (Not NaN: engines that are allowed fast arithmetic need not know it from a number.)
+    """
 
     def __init__(self, size: MotionSize) -> None:
         super().__init__()
         self.mapping = CoefficientMapping(size)
 
-    def forward(self, canonical_keypoints: Tensor, coefficient_windows: Tensor) -> Tensor:
+    def forward(
+        self, canonical_keypoints: Tensor, coefficient_windows: Tensor, head_angles: Tensor | None = None
+    ) -> Tensor:
         frames = coefficient_windows.shape[1]
         motion = self.mapping(coefficient_windows.flatten(0, 1))
         canonical = canonical_keypoints.unsqueeze(1).expand(-1, frames, -1, -1).flatten(0, 1)
-        moved = move_keypoints(canonical, motion)
+        moved = move_keypoints(canonical, motion, None if head_angles is None else head_angles.flatten(0, 1))
         return moved.reshape(-1, frames, *moved.shape[1:])
 
 
-def move_keypoints(
-    canonical: Tensor, motion: HeadMotion, degrees: tuple[Tensor, Tensor, Tensor] | None = None
-) -> Tensor:
-    """Rotate, shift and deform keypoints [B, K, 3]; `degrees` (yaw, pitch, roll; each [B]) replaces the angles."""
-    yaw, pitch, roll = degrees or (bin_degrees(motion.yaw), bin_degrees(motion.pitch), bin_degrees(motion.roll))
+def move_keypoints(canonical: Tensor, motion: HeadMotion, given: Tensor | None = None) -> Tensor:
+    """Rotate, shift and deform keypoints [B, K, 3]; `given` [B, 3] are degrees as `Motion` takes them."""
+    angles = torch.stack([bin_degrees(motion.yaw), bin_degrees(motion.pitch), bin_degrees(motion.roll)], 1)
+    if given is not None:
+        angles = torch.where(given.abs() <= LARGEST_GIVEN, given, angles)
     vertical = motion.translation * motion.translation.new_tensor([0.0, 1.0, 0.0])
-    rotated = canonical @ rotation_matrix(yaw, pitch, roll).transpose(1, 2)
+    rotated = canonical @ rotation_matrix(*angles.unbind(1)).transpose(1, 2)
     return rotated + vertical.unsqueeze(1) + motion.expression
 
 

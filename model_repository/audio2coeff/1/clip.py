@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .blinks import blink_curve
 from .errors import InputError
 from .mel import SAMPLES_PER_FRAME, frame_count, mel_windows
 from .pose import STYLES, PoseChunk, pose_latent, smooth, smoothing_range
@@ -26,7 +25,6 @@ class Clip:
     """float32 [70] of the portrait: 64 expression, 3 angles, 3 translation."""
     pose_style: int
     seed: int
-    blink: bool
 
     def __post_init__(self) -> None:
         if len(self.waveform) < SAMPLES_PER_FRAME:
@@ -49,15 +47,29 @@ class Clip:
         if not 0 <= start < stop <= self.frames:
             raise InputError(f"frames: expected a range within 0 to {self.frames}, got {start} to {stop}")
 
-    def expression_inputs(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Inputs of `audio2exp` for frames [start, stop), by tensor name."""
-        frames = stop - start
-        blink = blink_curve(self.frames, self.seed)[start:stop] if self.blink else np.zeros(frames, np.float32)
-        return {
-            "mel": mel_windows(self.waveform, start, stop),
-            "reference_expression": np.tile(self.source_coefficients[:EXPRESSION_SIZE], (frames, 1)),
-            "blink": blink[:, None],
-        }
+    def expression_inputs(self, start: int, stop: int, guides: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Inputs of `audio2exp` for frames [start, stop), by tensor name; `guides` are those of the same frames."""
+        return {"mel": mel_windows(self.waveform, start, stop), **guides}
+
+    def guides(self, frames: int, blink: np.ndarray, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """What `audio2exp` is told about some frames besides their speech, by tensor name.
+
+        Args:
+            blink: float32 [frames], how far the eyes are closed in each of them.
+            reference: float32 [frames, 64], expressions that take the place of the portrait's.
+
+        Raises:
+            InputError: either has another length, or a value that is not finite.
+        """
+        if reference is None:
+            reference = np.tile(self.source_coefficients[:EXPRESSION_SIZE], (frames, 1))
+        guides = {"reference_expression": reference, "blink": blink[:, None]}
+        for name, values in guides.items():
+            if len(values) != frames:
+                raise InputError(f"{name}: expected values for {frames} frames, got {len(values)}")
+            if not np.isfinite(values).all():
+                raise InputError(f"{name}: expected finite values, got NaN or infinity")
+        return guides
 
     def pose_inputs(self, chunks: list[PoseChunk]) -> dict[str, np.ndarray]:
         """Inputs of `audio2pose` for some chunks, by tensor name."""

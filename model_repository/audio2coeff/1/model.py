@@ -27,12 +27,15 @@ async def _answer(request):
             source_coefficients=_input(request, "source_coefficients"),
             pose_style=int(_input(request, "pose_style")[0]),
             seed=int(_input(request, "seed")[0]),
-            blink=bool(_input(request, "blink")[0]),
         )
         frames = _input(request, "frames")
         start, stop = (0, clip.frames) if frames is None else map(int, frames)
         clip.check_range(start, stop)
-        steps = [await _coefficients(clip, at, min(at + STEP, stop)) for at in range(start, stop, STEP)]
+        guides = clip.guides(stop - start, _input(request, "blink"), _input(request, "reference_expression"))
+        steps = [
+            await _coefficients(clip, at, min(at + STEP, stop), {k: v[at - start :][:STEP] for k, v in guides.items()})
+            for at in range(start, stop, STEP)
+        ]
     except InputError as error:
         return _failure(f"{REFUSED}{error}", pb_utils.TritonError.INVALID_ARG)
     except CallError as error:
@@ -40,11 +43,11 @@ async def _answer(request):
     return pb_utils.InferenceResponse([pb_utils.Tensor("coefficients", np.concatenate(steps))])
 
 
-async def _coefficients(clip: Clip, start: int, stop: int) -> np.ndarray:
+async def _coefficients(clip: Clip, start: int, stop: int, guides: dict[str, np.ndarray]) -> np.ndarray:
     """Coefficients of frames [start, stop): float32 [stop - start, 70]."""
     chunks = pose_chunks(*smoothing_range(start, stop, clip.frames), clip.frames)
     [expression], [motion] = await asyncio.gather(
-        call("audio2exp", clip.expression_inputs(start, stop), "expression"),
+        call("audio2exp", clip.expression_inputs(start, stop, guides), "expression"),
         call("audio2pose", clip.pose_inputs(chunks), "pose_motion") if chunks else _no_motion(),
     )
     return np.concatenate([expression, clip.pose(start, stop, chunks, motion)], axis=1)

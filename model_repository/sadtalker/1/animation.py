@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -10,15 +10,23 @@ from typing import Protocol
 
 import numpy as np
 
-from .audio import Recording, Track, decode
+from .audio import Track, decode
 from .coefficients import CoefficientStream
+from .head_angles import NO_ANGLE, angle_curves
 from .mp4 import FragmentedMp4
 from .options import SIZE, Options
+from .performances import Call, Speech
 from .portraits import Portrait, PortraitCache, pixel_aspect
-from .windows import CHUNK, chunk_count, chunk_windows, needed, source_coefficients, source_windows, styled
-
-Call = Callable[..., Awaitable[list[np.ndarray]]]
-"""Runs a model of the server: `call(model, inputs by name, *output names)` gives those outputs."""
+from .windows import (
+    CHUNK,
+    chunk_angles,
+    chunk_count,
+    chunk_windows,
+    needed,
+    source_coefficients,
+    source_windows,
+    styled,
+)
 
 
 class Observer(Protocol):
@@ -81,18 +89,19 @@ class Animator:
         finally:
             encoding.cancel()
 
-        track = Track(recording)
+        speech = Speech(self._call, recording, options)
+        track = Track(speech.sound)
         writer = await asyncio.to_thread(
-            FragmentedMp4, recording.frames, SIZE, SIZE, recording.channels, track.read, portrait.pixel_aspect
+            FragmentedMp4, speech.frames, SIZE, SIZE, speech.sound.channels, track.read, portrait.pixel_aspect
         )
         done = 0
         try:
-            async with aclosing(self._render(portrait, recording, options)) as chunks:
+            async with aclosing(self._render(portrait, speech, options)) as chunks:
                 async for pictures in chunks:
                     with self._observer.stage("encode"):
                         video = await asyncio.to_thread(writer.write, pictures)
                     done += len(pictures)
-                    yield Fragment(video, done, recording.frames)
+                    yield Fragment(video, done, speech.frames)
         finally:
             writer.close()
             track.close()
@@ -110,7 +119,11 @@ class Animator:
             coefficients = source_coefficients(reconstruction[0])
             [keypoints] = await self._call(
                 "motion",
-                {"canonical_keypoints": canonical_keypoints, "coefficient_windows": source_windows(coefficients)[None]},
+                {
+                    "canonical_keypoints": canonical_keypoints,
+                    "coefficient_windows": source_windows(coefficients)[None],
+                    "head_angles": np.full((1, CHUNK, 3), NO_ANGLE, np.float32),
+                },
                 "keypoints",
             )
         renderer_inputs = {
@@ -120,17 +133,21 @@ class Animator:
         }
         return Portrait(renderer_inputs, coefficients, pixel_aspect(geometry[0]))
 
-    async def _render(
-        self, portrait: Portrait, recording: Recording, options: Options
-    ) -> AsyncGenerator[np.ndarray, None]:
+    async def _render(self, portrait: Portrait, speech: Speech, options: Options) -> AsyncGenerator[np.ndarray, None]:
         """Yields the frames of one chunk after the other: uint8 [up to 5, 256, 256, 3]."""
-        frames = recording.frames
-        coefficients = CoefficientStream(frames, partial(self._fetch_coefficients, portrait, recording, options))
+        frames = speech.frames
+        coefficients = CoefficientStream(frames, partial(self._fetch_coefficients, portrait, speech, options))
+        angles = angle_curves((options.yaw, options.pitch, options.roll), frames, loops=False)
         rendering: deque[asyncio.Task[np.ndarray]] = deque()
         try:
             for chunk in range(chunk_count(frames)):
-                windows = chunk_windows(await coefficients.first(needed(chunk, frames)), chunk, frames)
-                rendering.append(asyncio.create_task(self._render_chunk(portrait, windows, frames - chunk * CHUNK)))
+                motion = {
+                    "coefficient_windows": chunk_windows(
+                        await coefficients.first(needed(chunk, frames)), chunk, frames
+                    )[None],
+                    "head_angles": chunk_angles(angles, chunk)[None],
+                }
+                rendering.append(asyncio.create_task(self._render_chunk(portrait, motion, frames - chunk * CHUNK)))
                 # The first chunk travels alone: in one batch with the next ones it would take as long as all of them.
                 if chunk == 0 or len(rendering) == self._chunks_in_flight:
                     yield await rendering.popleft()
@@ -143,24 +160,16 @@ class Animator:
             await coefficients.close()
 
     async def _fetch_coefficients(
-        self, portrait: Portrait, recording: Recording, options: Options, start: int, stop: int
+        self, portrait: Portrait, speech: Speech, options: Options, start: int, stop: int
     ) -> np.ndarray:
-        inputs = {
-            "waveform": recording.waveform,
-            "source_coefficients": portrait.coefficients,
-            "pose_style": np.array([options.pose_style], np.int32),
-            "seed": np.array([options.seed], np.int64),
-            "blink": np.array([options.blink]),
-            "frames": np.array([start, stop], np.int32),
-        }
         with self._observer.stage("coefficients"):
-            [values] = await self._call("audio2coeff", inputs, "coefficients")
-        return styled(values, portrait.coefficients, options.expression_scale, options.still)
+            values = await speech.coefficients(portrait.coefficients, start, stop)
+        head_motion_scale = 0.0 if options.still else options.head_motion_scale
+        return styled(values, portrait.coefficients, options.expression_scale, head_motion_scale)
 
-    async def _render_chunk(self, portrait: Portrait, windows: np.ndarray, frames_left: int) -> np.ndarray:
-        inputs = {**portrait.renderer_inputs, "coefficient_windows": windows[None]}
+    async def _render_chunk(self, portrait: Portrait, motion: dict[str, np.ndarray], frames_left: int) -> np.ndarray:
         with self._observer.stage("render"):
-            [pictures] = await self._call("render_frames", inputs, "frames")
+            [pictures] = await self._call("render_frames", {**portrait.renderer_inputs, **motion}, "frames")
         pictures = pictures[0, :frames_left]
         self._observer.frames_rendered(len(pictures))
         return pictures

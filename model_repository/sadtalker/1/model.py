@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from .metrics import Metrics
 from .options import Options
 
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL"}
-OPTIONS = ("pose_style", "expression_scale", "still", "seed", "blink", "size")
+OPTIONS = tuple(field.name for field in fields(Options))
 
 
 class TritonPythonModel:
@@ -52,7 +53,7 @@ class TritonPythonModel:
     def execute(self, requests: list) -> None:
         for request in requests:
             # Copies: a request's tensors must not be touched once `execute` has returned.
-            inputs = {tensor.name(): tensor.as_numpy().item() for tensor in request.inputs()}
+            inputs = {tensor.name(): _value(tensor.as_numpy()) for tensor in request.inputs()}
             sender = request.get_response_sender()
             self._room.acquire()
             if self._draining():
@@ -118,3 +119,8 @@ class TritonPythonModel:
                 await asyncio.to_thread(sender.send, response, flags=flags)
         self._metrics.real_time_factor((time.perf_counter() - start) * FRAME_RATE / frames)
         return True
+
+
+def _value(tensor: np.ndarray):
+    """A number, truth value or file of a tensor [1, 1], or else a copy of a tensor [1, ...] without its first axis."""
+    return tensor.item() if tensor.shape == (1, 1) else tensor[0].copy()

@@ -3,10 +3,15 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from .errors import InputError
 
 POSE_STYLES = 46
-MAX_EXPRESSION_SCALE = 3.0
+MAX_SCALE = 3.0
+MAX_BLINK_RATE = 120.0  # per minute: a blink takes 0.2 s
+MAX_ANGLE = 90.0  # degrees
+MAX_KEY_FRAMES = 10_000  # and blinks
 SIZE = 256  # pixels, what the exported renderer gives
 
 
@@ -15,27 +20,75 @@ class Options:
     """Options of one video.
 
     Raises:
-        InputError: a value is out of range; the message names it.
+        InputError: a value is out of range or contradicts another; the message names it.
     """
 
     pose_style: int = 0
     """Manner of moving the head, 0 to 45."""
     expression_scale: float = 1.0
     """Factor on the expression, 0 to 3."""
+    head_motion_scale: float = 1.0
+    """Factor on how far the head moves from its pose in the portrait, 0 to 3."""
     still: bool = False
     """Hold the head as in the portrait."""
+    yaw: np.ndarray | None = None
+    """Key frames, float32 [n, 2] of seconds (increasing) and degrees (-90 to 90): the head's angle to the side."""
+    pitch: np.ndarray | None = None
+    """As `yaw`: the head's angle up and down."""
+    roll: np.ndarray | None = None
+    """As `yaw`: the head's tilt."""
     seed: int = 0
     """Of head motion and blinks, from 0 on."""
     blink: bool = True
+    blink_rate: float | None = None
+    """Blinks per minute, 0 to 120, at random gaps; by default every 0.6 to 3 seconds."""
+    blink_times: np.ndarray | float | None = None
+    """When the eyes begin to close instead: float32 [n], seconds."""
     size: int = SIZE
     """Width and height of the video, pixels."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.pose_style < POSE_STYLES:
             raise InputError(f"pose_style: expected 0 to {POSE_STYLES - 1}, got {self.pose_style}")
-        if not (math.isfinite(self.expression_scale) and 0 <= self.expression_scale <= MAX_EXPRESSION_SCALE):
-            raise InputError(f"expression_scale: expected 0 to {MAX_EXPRESSION_SCALE:g}, got {self.expression_scale:g}")
+        for name in ("expression_scale", "head_motion_scale"):
+            scale = getattr(self, name)
+            if not (math.isfinite(scale) and 0 <= scale <= MAX_SCALE):
+                raise InputError(f"{name}: expected 0 to {MAX_SCALE:g}, got {scale:g}")
         if self.seed < 0:
             raise InputError(f"seed: expected a number from 0 on, got {self.seed}")
         if self.size != SIZE:
             raise InputError(f"size: expected {SIZE}, which this server renders, got {self.size}")
+        for name in ("yaw", "pitch", "roll"):
+            if (key_frames := getattr(self, name)) is not None:
+                _check_key_frames(name, key_frames)
+        self._check_blinks()
+
+    def _check_blinks(self) -> None:
+        if self.blink_rate is not None and not 0 <= self.blink_rate <= MAX_BLINK_RATE:
+            raise InputError(f"blink_rate: expected 0 to {MAX_BLINK_RATE:g} per minute, got {self.blink_rate:g}")
+        if self.blink_times is not None:
+            times = np.atleast_1d(self.blink_times)
+            if len(times) > MAX_KEY_FRAMES or not (np.isfinite(times) & (times >= 0)).all():
+                raise InputError(f"blink_times: expected up to {MAX_KEY_FRAMES} times from 0 s on, got {_brief(times)}")
+            object.__setattr__(self, "blink_times", times)
+        given = {"blink=False": not self.blink} | {
+            name: getattr(self, name) is not None for name in ("blink_rate", "blink_times")
+        }
+        if sum(given.values()) > 1:
+            asked = " and ".join(name for name, is_given in given.items() if is_given)
+            raise InputError(f"blink: expected at most one of {', '.join(given)}, got {asked}")
+
+
+def _check_key_frames(name: str, key_frames: np.ndarray) -> None:
+    times, degrees = key_frames.T
+    if not 1 <= len(times) <= MAX_KEY_FRAMES:
+        raise InputError(f"{name}: expected 1 to {MAX_KEY_FRAMES} key frames, got {len(times)}")
+    if not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
+        raise InputError(f"{name}: expected increasing times from 0 s on, got {_brief(times)}")
+    if not (np.abs(degrees) <= MAX_ANGLE).all():
+        raise InputError(f"{name}: expected -{MAX_ANGLE:g} to {MAX_ANGLE:g} degrees, got {_brief(degrees)}")
+
+
+def _brief(values: np.ndarray) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:8])
+    return shown + (", ..." if len(values) > 8 else "")

@@ -36,6 +36,11 @@ def chunk_windows(coefficients: np.ndarray, chunk: int, frames: int) -> np.ndarr
     return np.ascontiguousarray(coefficients[indices].transpose(0, 2, 1))
 
 
+def chunk_angles(angles: np.ndarray, chunk: int) -> np.ndarray:
+    """Head angles [frames, 3] of one chunk's frames, past the video's end those of its last one: float32 [5, 3]."""
+    return angles[np.minimum(np.arange(chunk * CHUNK, (chunk + 1) * CHUNK), len(angles) - 1)]
+
+
 def source_windows(source: np.ndarray) -> np.ndarray:
     """The windows of a chunk in which the portrait's own coefficients [70] stand still: float32 [5, 70, 27]."""
     return np.tile(source[None, :, None], (CHUNK, 1, WINDOW))
@@ -57,10 +62,13 @@ def source_coefficients(reconstruction: np.ndarray) -> np.ndarray:
     return np.concatenate([reconstruction[80:144], reconstruction[224:227], reconstruction[254:257]])
 
 
-def styled(coefficients: np.ndarray, source: np.ndarray, expression_scale: float, still: bool) -> np.ndarray:
-    """Coefficients [n, 70] with the expression scaled and, for `still`, the pose of the portrait `source` [70]."""
+def styled(
+    coefficients: np.ndarray, source: np.ndarray, expression_scale: float, head_motion_scale: float
+) -> np.ndarray:
+    """Coefficients [n, 70] with the expression scaled, and the head's motion away from that of the portrait [70]."""
     coefficients = coefficients.copy()
     coefficients[:, :EXPRESSION_SIZE] *= np.float32(expression_scale)
-    if still:
-        coefficients[:, EXPRESSION_SIZE:] = source[EXPRESSION_SIZE:]
+    if head_motion_scale != 1:
+        rest, pose = source[EXPRESSION_SIZE:], coefficients[:, EXPRESSION_SIZE:]
+        coefficients[:, EXPRESSION_SIZE:] = rest + np.float32(head_motion_scale) * (pose - rest)
     return coefficients

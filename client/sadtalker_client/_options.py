@@ -1,0 +1,92 @@
+"""What may be asked of an animation besides portrait and speech."""
+
+import operator
+import struct
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypedDict
+
+import numpy as np
+
+from ._exceptions import InvalidInputError
+
+KeyFrames: TypeAlias = float | Sequence[tuple[float, float]]
+"""A curve: (seconds, degrees) at increasing times, or one number for a constant."""
+
+
+class Options(TypedDict, total=False):
+    """Options of `animate`. One that is left out or None takes the server's default; the server judges the ranges."""
+
+    pose_style: int | None
+    """Which of the learned manners of moving the head: 0 to 45."""
+    expression_scale: float | None
+    """Factor on the expression, mouth included: 0 to 3, 1 is natural."""
+    head_motion_scale: float | None
+    """Factor on how far the head moves from its pose in the portrait: 0 to 3."""
+    still: bool | None
+    """Whether to hold the head as in the portrait."""
+    yaw: KeyFrames | None
+    """The head's angle to the side, -90 to 90 degrees, 0 is frontal. Between key frames it moves smoothly, before the
+    first and after the last it rests."""
+    pitch: KeyFrames | None
+    """The head's angle up and down, as `yaw`."""
+    roll: KeyFrames | None
+    """The head's tilt, as `yaw`."""
+    seed: int | None
+    """Draws head motion and blinks; the same seed gives the same bytes. From 0 on."""
+    blink: bool | None
+    """Whether to blink."""
+    blink_rate: float | None
+    """Blinks per minute, 0 to 120, at random gaps."""
+    blink_times: Sequence[float] | None
+    """Seconds at which the eyes begin to close, instead of random ones."""
+    size: int | None
+    """Edge of the picture in pixels; it must be what the server renders."""
+
+
+DATATYPES = {
+    "pose_style": "INT32",
+    "expression_scale": "FP32",
+    "head_motion_scale": "FP32",
+    "still": "BOOL",
+    "yaw": "FP32",
+    "pitch": "FP32",
+    "roll": "FP32",
+    "seed": "INT64",
+    "blink": "BOOL",
+    "blink_rate": "FP32",
+    "blink_times": "FP32",
+    "size": "INT32",
+}
+SHAPES = {"yaw": (-1, 2), "pitch": (-1, 2), "roll": (-1, 2), "blink_times": (-1,)}  # of all others: (1,)
+
+PACKING = {"INT32": "<i", "INT64": "<q", "FP32": "<f", "BOOL": "<?"}
+_WORDS = {"INT32": "a 32-bit integer", "INT64": "a 64-bit integer", "FP32": "a number", "BOOL": "True or False"}
+_SHAPE_WORDS = {(-1, 2): "a number or pairs of seconds and degrees", (-1,): "a sequence of seconds"}
+
+
+def pack_option(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
+    """The shape and content of an option's tensor; raises InvalidInputError for a value of another type."""
+    if name in SHAPES:
+        return _pack_array(name, value)
+    datatype = DATATYPES[name]
+    try:
+        if (datatype == "BOOL") != isinstance(value, bool):
+            raise TypeError
+        number = float(value) if datatype == "FP32" else operator.index(value)
+        return (1,), struct.pack(PACKING[datatype], number)
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise InvalidInputError(f"{name}: expected {_WORDS[datatype]}, got {value!r}") from error
+
+
+def _pack_array(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
+    shape = SHAPES[name]
+    try:
+        array = np.asarray(value, np.float32)
+        if len(shape) == 2 and array.ndim == 0:
+            array = np.array([[0, array]], np.float32)
+        array = array.reshape(-1, *shape[1:]) if array.size == 0 else array
+        if array.ndim != len(shape) or array.shape[1:] != shape[1:]:
+            raise ValueError
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name}: expected {_SHAPE_WORDS[shape]}, got {value!r}") from error
+    return array.shape, array.astype("<f4").tobytes()
