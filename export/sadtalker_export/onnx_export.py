@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="fp32",
-        help="fp16: half precision inside the networks that are worth it, for GPUs; bf16: fp32, and beside it what "
-        "`sadtalker-server --model-config-name bf16` runs on a CPU (default: fp32)",
+        help="fp32: for CPUs; fp16: half precision inside the networks that are worth it, for GPUs; bf16: fp32, and "
+        "beside it what `sadtalker-server --model-config-name bf16` runs on a CPU (default: fp32)",
     )
 
 
@@ -128,6 +128,8 @@ def reduced(spec: NetworkSpec, module: nn.Module, precision: str) -> tuple[nn.Mo
         return HalfPrecision(module, spec.half), spec.half_tolerance
     if precision == "bf16" and spec.places:
         return DoublePlaces(module, [t.name for t in spec.inputs], spec.places), spec.tolerance
+    if precision == "fp32" and spec.for_cpu:
+        return spec.for_cpu(module), spec.tolerance
     return module, spec.tolerance
 
 

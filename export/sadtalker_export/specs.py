@@ -11,6 +11,7 @@ from .networks.face_reconstruction import GROUPS
 from .networks.face_renderer import FaceRenderer
 from .networks.motion import WINDOW
 from .rewrites.renderer import FrameBytes
+from .rewrites.winograd import with_winograd
 
 FRAMES = 5  # per chunk: 0.2 s at 25 frames per second
 KEYPOINTS = 15
@@ -62,6 +63,7 @@ class NetworkSpec:
     half: tuple[str, ...] = ()  # submodules of what `build` makes that compute in float16 in an fp16 export
     half_tolerance: float = 0.0  # as `tolerance`, of the fp16 export against the float32 module
     places: frozenset[str] = frozenset()  # inputs that are positions: bf16 must not round them
+    for_cpu: Callable[[nn.Module], nn.Module] | None = None  # exact rewrite that pays in fp32 on CPUs only
 
 
 class EncodePortrait(nn.Module):
@@ -173,6 +175,7 @@ SPECS = {
             ),
             half_tolerance=4,
             places=frozenset({"source_keypoints", "driving_keypoints"}),
+            for_cpu=with_winograd,
         ),
     )
 }

@@ -6,15 +6,22 @@ import torch.nn.functional as F
 from sadtalker_export.checkpoint import loading, synthetic
 from sadtalker_export.networks.convolution import ConvNorm, inclusive_grid, repeat_pixels
 from sadtalker_export.networks.dense_motion import gaussian_maps
-from sadtalker_export.networks.spade_decoder import SpadeBlock, SpadeDecoder, SpadeDecoderSize
+from sadtalker_export.networks.spade_decoder import Spade, SpadeBlock, SpadeDecoder, SpadeDecoderSize
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.rewrites.folding import fold_norm
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import FrameBytes
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
-from sadtalker_export.rewrites.spade import FastSpadeBlock, FastSpadeDecoder
+from sadtalker_export.rewrites.spade import FastSpadeBlock, FastSpadeDecoder, Modulation
+from sadtalker_export.rewrites.toom_cook import toom_cook
 from sadtalker_export.rewrites.translation import translate
 from sadtalker_export.rewrites.volume_sampling import sample_volume
+from sadtalker_export.rewrites.winograd import (
+    DeepConvolution,
+    WinogradConvolution,
+    WinogradModulation,
+    with_winograd,
+)
 
 EXACT = 1e-9
 
@@ -94,6 +101,42 @@ def test_a_spade_block_that_doubles_and_changes_width():
     spades = (block.spade0, block.spade1, block.spade_skip)
     shared = [F.relu(spade.shared(repeat_pixels(features))) for spade in spades]
     assert_same(FastSpadeBlock(block)(x, shared, 2), block(repeat_pixels(x), features))
+
+
+@pytest.mark.parametrize(("outputs", "taps"), [(1, 1), (2, 3), (4, 3), (4, 7)])
+def test_a_short_filter_with_fewer_multiplications(outputs, taps):
+    algorithm = toom_cook(outputs, taps)
+    values, taps_ = random("values", 5, outputs + taps - 1), random("taps", taps)
+    products = (algorithm.weights @ taps_) * (values @ algorithm.inputs.T)
+    assert_same(products @ algorithm.outputs.T, values.unfold(1, taps, 1) @ taps_)
+
+
+def test_a_convolution_by_tiles():
+    conv = fill(torch.nn.Conv2d(6, 5, 3, padding=1))
+    x = random("x", 2, 6, 12, 8)
+    assert_same(WinogradConvolution(conv)(x), conv(x))
+
+
+def test_a_modulation_by_tiles():
+    modulation = Modulation(fill(Spade(4, 5, 6)))
+    x, hidden = random("x", 2, 4, 8, 12), random("hidden", 2, 6, 8, 12)
+    assert_same(WinogradModulation(modulation)(x, hidden), modulation(x, hidden))
+
+
+def test_a_convolution_of_volumes_by_slices():
+    conv = fill(torch.nn.Conv3d(3, 2, 7, padding=3))
+    x = random("x", 2, 3, 8, 9, 7)
+    assert_same(DeepConvolution(conv)(x), conv(x))
+
+
+def test_only_copies_and_what_gains_become_tiles():
+    wide, narrow = torch.nn.Conv2d(128, 128, 3, padding=1), torch.nn.Conv2d(128, 64, 3, padding=1)
+    network = torch.nn.Sequential(wide, narrow)
+    rewritten = with_winograd(network.double())
+    assert [type(layer) for layer in rewritten] == [WinogradConvolution, torch.nn.Conv2d]
+    assert list(network) == [wide, narrow]
+    x = random("x", 1, 128, 4, 8)
+    assert_same(rewritten(x), network(x))
 
 
 def test_the_whole_decoder():

@@ -1,0 +1,141 @@
+"""Convolutions of the renderer with fewer multiplications, for engines that do not do this by themselves (CPUs).
+
+`toom_cook` has the algebra. Across pictures, 4 x 4 neighbouring outputs of a 3 x 3 kernel take 36 multiplications per
+pair of channels instead of 144, and these are 36 plain matrix products over channels. Along the depth of volumes, 4
+outputs of 7 taps take 10 instead of 28, as 10 groups of one convolution.
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .spade import Modulation
+from .toom_cook import toom_cook
+
+OUTPUTS = 4
+TAPS = 3
+VALUES = OUTPUTS + TAPS - 1
+MASK_TAPS = 7
+WORTHWHILE = 128
+"""Channels in and out from which on the saved multiplications outweigh the additional memory traffic."""
+
+
+class Tiles(nn.Module):
+    """Reads pictures in overlapping tiles of 6 x 6, evaluated: [B, C, H, W] -> [36, B * H/4 * W/4, C]."""
+
+    def __init__(self, like: Tensor) -> None:
+        super().__init__()
+        self.inputs = nn.Parameter(toom_cook(OUTPUTS, TAPS).inputs.to(like), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        # Channels last from here on: what is moved and multiplied are then whole vectors of channels.
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        rows = torch.stack([padded[:, i : i + h - OUTPUTS + 1 : OUTPUTS] for i in range(VALUES)])
+        rows = (self.inputs @ rows.flatten(1)).reshape(VALUES, b, h // OUTPUTS, w + 2, c)
+        tiles = torch.stack([rows[:, :, :, j : j + w - OUTPUTS + 1 : OUTPUTS] for j in range(VALUES)], 1)
+        return (self.inputs @ tiles.flatten(2)).reshape(VALUES**2, -1, c)
+
+
+class TileConvolution(nn.Module):
+    """A 3 x 3, 1-padded convolution of what `Tiles` read: [36, B * H/4 * W/4, C] -> [B, C', H, W]."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        algorithm = toom_cook(OUTPUTS, TAPS)
+        evaluate = algorithm.weights.to(conv.weight)
+        weight = torch.einsum("vi,ocij,wj->vwoc", evaluate, conv.weight, evaluate).flatten(0, 1)
+        self.weight = nn.Parameter(weight.clone(), requires_grad=False)
+        bias = torch.zeros_like(conv.weight[:, 0, 0, 0]) if conv.bias is None else conv.bias
+        self.bias = nn.Parameter(bias.clone(), requires_grad=False)
+        self.outputs = nn.Parameter(torch.kron(*[algorithm.outputs] * 2).to(conv.weight), requires_grad=False)
+
+    def forward(self, tiles: Tensor, height: int, width: int) -> Tensor:
+        products = tiles @ self.weight.transpose(1, 2)
+        channels = self.weight.shape[1]
+        y = (self.outputs @ products.flatten(1)).reshape(
+            OUTPUTS, OUTPUTS, -1, height // OUTPUTS, width // OUTPUTS, channels
+        )
+        y = y.permute(2, 3, 0, 4, 1, 5).reshape(-1, height, width, channels) + self.bias
+        return y.permute(0, 3, 1, 2)
+
+
+class WinogradConvolution(nn.Module):
+    """The same function as a 3 x 3, 1-padded Conv2d on pictures whose sides are multiples of 4."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.tiles, self.conv = Tiles(conv.weight), TileConvolution(conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(self.tiles(x), x.shape[2], x.shape[3])
+        return out
+
+
+class WinogradModulation(nn.Module):
+    """The same function as a `Modulation`, whose two convolutions read the same tiles."""
+
+    def __init__(self, modulation: Modulation) -> None:
+        super().__init__()
+        self.tiles = Tiles(modulation.gamma.weight)
+        self.gamma, self.beta = TileConvolution(modulation.gamma), TileConvolution(modulation.beta)
+
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        tiles = self.tiles(hidden)
+        size = hidden.shape[2:]
+        out: Tensor = x * self.gamma(tiles, *size) + self.beta(tiles, *size)
+        return out
+
+
+class DeepConvolution(nn.Module):
+    """The same function as a same-padded Conv3d with a cubic kernel, on volumes whose depth is a multiple of 4."""
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        self.out, channels, self.taps = conv.weight.shape[:3]
+        algorithm = toom_cook(OUTPUTS, self.taps)
+        self.values = OUTPUTS + self.taps - 1
+        weight = torch.einsum("vd,ocdij->vocij", algorithm.weights.to(conv.weight), conv.weight)
+        weight = weight.reshape(-1, channels, 1, self.taps, self.taps)
+        self.weight = nn.Parameter(weight.clone(), requires_grad=False)
+        bias = torch.zeros_like(conv.weight[:, 0, 0, 0, 0]) if conv.bias is None else conv.bias
+        self.bias = nn.Parameter(bias.reshape(-1, 1, 1, 1).clone(), requires_grad=False)
+        self.inputs = nn.Parameter(algorithm.inputs.to(conv.weight), requires_grad=False)
+        self.outputs = nn.Parameter(algorithm.outputs.to(conv.weight), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, d, h, w = x.shape
+        margin = self.taps // 2
+        padded = F.pad(x, (0, 0, 0, 0, margin, margin))
+        slices = torch.stack([padded[:, :, i : i + d - OUTPUTS + 1 : OUTPUTS] for i in range(self.values)])
+        slices = (self.inputs @ slices.flatten(1)).reshape(self.values, b, c, d // OUTPUTS, h, w)
+        slices = slices.transpose(0, 1).flatten(1, 2)
+        products = F.conv3d(slices, self.weight, padding=(0, margin, margin), groups=self.values)
+        products = products.reshape(b, self.values, self.out, d // OUTPUTS, h, w).transpose(0, 1)
+        y = (self.outputs @ products.flatten(1)).reshape(OUTPUTS, b, self.out, d // OUTPUTS, h, w)
+        return y.permute(1, 2, 3, 0, 4, 5).reshape(b, self.out, d, h, w) + self.bias
+
+
+def with_winograd(module: nn.Module) -> nn.Module:
+    """A copy of the module, in which every convolution that gains by it has its faster form."""
+    copied = copy.deepcopy(module)
+    _replace(copied)
+    return copied
+
+
+def _replace(module: nn.Module) -> None:
+    for name, child in list(module.named_children()):
+        if isinstance(child, Modulation) and _worthwhile(child.gamma):
+            setattr(module, name, WinogradModulation(child))
+        elif isinstance(child, nn.Conv2d) and _worthwhile(child):
+            setattr(module, name, WinogradConvolution(child))
+        elif isinstance(child, nn.Conv3d) and child.kernel_size[0] == MASK_TAPS:
+            setattr(module, name, DeepConvolution(child))
+        else:
+            _replace(child)
+
+
+def _worthwhile(conv: nn.Conv2d) -> bool:
+    return conv.kernel_size == (TAPS, TAPS) and min(conv.in_channels, conv.out_channels) >= WORTHWHILE
