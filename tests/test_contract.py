@@ -7,11 +7,13 @@ import onnx
 import pytest
 from google.protobuf import text_format
 from sadtalker_client._options import DATATYPES
+from sadtalker_export.restoration_specs import RESTORATION_SPECS, SERVED_SPECS
 from sadtalker_export.specs import SPECS
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+TINY = [*SPECS, "face_enhancer"]  # the tiny preset has no detectors
 CONFIGS = {path.parent.name: path for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
 
 
@@ -32,9 +34,9 @@ def test_a_configuration_is_called_like_its_folder(name):
     assert read(CONFIGS[name]).name == name
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SERVED_SPECS)
 def test_every_exported_network_has_a_configuration_with_its_tensors(name):
-    config, spec = read(CONFIGS[name]), SPECS[name]
+    config, spec = read(CONFIGS[name]), SERVED_SPECS[name]
     assert config.backend == "onnxruntime"
     assert config.HasField("dynamic_batching") and config.max_batch_size > 1
     for fields, specs in ((config.input, spec.inputs), (config.output, spec.outputs)):
@@ -42,13 +44,18 @@ def test_every_exported_network_has_a_configuration_with_its_tensors(name):
 
 
 def test_every_network_configuration_is_exported():
-    assert {name for name, path in CONFIGS.items() if read(path).backend == "onnxruntime"} == set(SPECS)
+    assert {name for name, path in CONFIGS.items() if read(path).backend == "onnxruntime"} == set(SERVED_SPECS)
 
 
-@pytest.mark.parametrize("name", SPECS)
+def test_a_server_starts_without_the_networks_that_restoration_needs():
+    optional = {name for name, path in CONFIGS.items() if "optional" in read(path).parameters}
+    assert optional == SERVED_SPECS.keys() & RESTORATION_SPECS.keys()
+
+
+@pytest.mark.parametrize("name", TINY)
 def test_exported_files_carry_these_tensors_and_a_dynamic_batch(name, tiny_repository):
     graph = onnx.load(tiny_repository / name / "1" / "model.onnx").graph
-    spec = SPECS[name]
+    spec = SERVED_SPECS[name]
     for values, specs in ((graph.input, spec.inputs), (graph.output, spec.outputs)):
         found = {v.name: tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
         assert found == {t.name: ("batch", *t.shape) for t in specs}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sadtalker_client import InvalidInputError, SadTalkerClient
+from sadtalker_server import Server
 
 FRAMES = 22  # of the 0.9 s in the fixture
 FRAME_SECONDS = 0.04
@@ -92,6 +94,23 @@ def test_options_change_the_picture(client, portrait_path, speech_path, video, o
     assert client.animate(portrait_path, speech_path, **option).read() != video
 
 
+def test_an_enhanced_video_is_twice_as_large_and_the_same_every_time(client, portrait_path, speech_path):
+    enhanced = client.animate(portrait_path, speech_path, enhance="gfpgan").read()
+    assert pictures(enhanced).shape == (FRAMES, 512, 512, 3)
+    assert pictures(enhanced).std() > 10
+    assert client.animate(portrait_path, speech_path, enhance="gfpgan").read() == enhanced
+
+
+def test_a_server_without_the_enhancer_says_so(tiny_repository, tmp_path, portrait_path, speech_path):
+    repository = tmp_path / "model_repository"
+    shutil.copytree(tiny_repository, repository)
+    (repository / "face_enhancer" / "1" / "model.onnx").unlink()
+    with Server(repository, tritonserver="embedded") as server, SadTalkerClient(server.grpc_url) as client:
+        with pytest.raises(InvalidInputError, match="enhance: gfpgan is not installed on this server, expected none"):
+            client.animate(portrait_path, speech_path, enhance="gfpgan").read()
+        assert len(pictures(client.animate(portrait_path, speech_path).read())) == FRAMES
+
+
 def test_chunks_of_different_videos_share_executions(tiny_server, client, portrait_path, speech_path):
     def statistics() -> tuple[int, int]:
         url = f"{tiny_server.http_url}/v2/models/face_renderer/stats"
@@ -148,6 +167,7 @@ BAD_INPUT = {
     "key frames": ({"yaw": [(1, 0), (1, 5)]}, "yaw"),
     "blinks": ({"blink": False, "blink_rate": 3}, "blink"),
     "size": ({"size": 512}, "size"),
+    "enhance": ({"enhance": "codeformer"}, "enhance"),
 }
 
 

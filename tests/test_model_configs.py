@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
-from sadtalker_export.specs import SPECS
+from sadtalker_export.restoration_specs import SERVED_SPECS
 from tritonclient.grpc import model_config_pb2
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOT / "model_repository"
 VARIANTS = {f"{p.parents[1].name}/{p.stem}": p for p in sorted(REPOSITORY.glob("*/configs/*.pbtxt"))}
-ENGINES = {name for name, spec in SPECS.items() if spec.tensorrt}
+ENGINES = {name for name, spec in SERVED_SPECS.items() if spec.tensorrt}
 
 
 def read(path: Path) -> model_config_pb2.ModelConfig:
@@ -25,13 +25,14 @@ def model_of(variant: str) -> str:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_has_the_tensors_and_batches_of_the_model(variant):
     plain, other = read(REPOSITORY / model_of(variant) / "config.pbtxt"), read(VARIANTS[variant])
-    for field in ("name", "max_batch_size", "input", "output", "dynamic_batching", "model_transaction_policy"):
+    same = "name", "max_batch_size", "input", "output", "dynamic_batching", "model_transaction_policy", "parameters"
+    for field in same:
         assert getattr(plain, field) == getattr(other, field), field
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if read(VARIANTS[name]).platform == "tensorrt_plan"])
 def test_an_engine_captures_and_warms_up_exact_batch_sizes(variant):
-    config, spec = read(VARIANTS[variant]), SPECS[model_of(variant)]
+    config, spec = read(VARIANTS[variant]), SERVED_SPECS[model_of(variant)]
     assert config.default_model_filename == "model.plan" and not config.backend
     assert spec.tensorrt is not None and config.max_batch_size == spec.tensorrt.max
     assert all(group.kind == group.KIND_GPU and group.count >= 1 for group in config.instance_group)

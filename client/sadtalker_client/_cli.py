@@ -163,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--blink-rate", type=float, metavar="N", help="blinks per minute")
     group.add_argument("--blink-times", type=_seconds, metavar="S,...", help="blink at these seconds")
     group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
+    group.add_argument("--enhance", metavar="HOW", help="gfpgan restores the face and doubles the picture; or none")
 
     status = commands.add_parser("status", parents=[connection], help="say whether the server is ready")
     status.set_defaults(run=_status)

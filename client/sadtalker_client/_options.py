@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
     """Seconds at which the eyes begin to close, instead of random ones."""
     size: int | None
     """Edge of the picture in pixels; it must be what the server renders."""
+    enhance: str | None
+    """"gfpgan" restores the face in every frame and doubles the picture's edge; "none" leaves it."""
 
 
 DATATYPES = {
@@ -56,6 +58,7 @@ DATATYPES = {
     "blink_rate": "FP32",
     "blink_times": "FP32",
     "size": "INT32",
+    "enhance": "BYTES",
 }
 SHAPES = {"yaw": (-1, 2), "pitch": (-1, 2), "roll": (-1, 2), "blink_times": (-1,)}  # of all others: (1,)
 
@@ -69,6 +72,8 @@ def pack_option(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
     if name in SHAPES:
         return _pack_array(name, value)
     datatype = DATATYPES[name]
+    if datatype == "BYTES":
+        return (1,), _pack_text(name, value)
     try:
         if (datatype == "BOOL") != isinstance(value, bool):
             raise TypeError
@@ -76,6 +81,13 @@ def pack_option(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
         return (1,), struct.pack(PACKING[datatype], number)
     except (TypeError, ValueError, OverflowError, struct.error) as error:
         raise InvalidInputError(f"{name}: expected {_WORDS[datatype]}, got {value!r}") from error
+
+
+def _pack_text(name: str, value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name}: expected a string, got {value!r}")
+    content = value.encode()
+    return struct.pack("<I", len(content)) + content
 
 
 def _pack_array(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:

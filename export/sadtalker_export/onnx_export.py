@@ -25,6 +25,7 @@ from .checkpoint.layout import CheckpointError
 from .errors import CheckFailedError
 from .precision import DoublePlaces, HalfPrecision
 from .presets import PRESETS, Preset
+from .restoration_specs import SERVED_SPECS
 from .specs import SPECS, NetworkSpec, TensorSpec
 
 OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
@@ -63,34 +64,43 @@ def run(args: argparse.Namespace) -> int:
         loading_task = bar.add_task("loading weights", total=None)
         preset, networks = load_weights(args.weights)
         bar.update(loading_task, total=1, completed=1)
-        export_repository(networks, preset.name, args.repository, bar, args.precision)
-    console.print(f"{len(SPECS)} networks ({preset.name}, {args.precision}) in {args.repository}")
+        exported = export_repository(networks, preset.name, args.repository, bar, args.precision)
+    console.print(f"{len(exported)} networks ({preset.name}, {args.precision}) in {args.repository}")
     return 0
 
 
 def load_weights(name: str) -> tuple[Preset, dict[str, nn.Module]]:
-    """The networks that `--weights` names: `tiny`, `official`, or a directory. Raises `CheckpointError`."""
+    """The networks that `--weights` names: `tiny`, `official`, or a directory. Raises `CheckpointError`.
+
+    Those that find and restore faces are among them where their files are there. `tiny` has the enhancer, but no
+    detectors: made-up ones find no face.
+    """
     if name == "tiny":
-        return PRESETS["tiny"], loading.synthetic_networks(PRESETS["tiny"])
-    return loading.load_directory(OFFICIAL if name == "official" else Path(name))
+        tiny = PRESETS["tiny"]
+        return tiny, loading.synthetic_networks(tiny) | loading.synthetic_networks(tiny, {"face_enhancer"})
+    directory = OFFICIAL if name == "official" else Path(name)
+    preset, networks = loading.load_directory(directory)
+    return preset, networks | loading.load_restoration(directory, preset)
 
 
 def export_repository(
     networks: Mapping[str, nn.Module], preset: str, repository: Path, bar: Progress, precision: str = "fp32"
-) -> None:
-    """Export every network of `SPECS` into `<repository>/<name>/1`, in one of `PRECISIONS`.
+) -> list[str]:
+    """Export the networks into `<repository>/<name>/1`, in one of `PRECISIONS`; returns the names of what was exported.
 
+    That is all of `SPECS`, and of `SERVED_SPECS` those whose `networks` are given; the others' files are removed.
     All files are made and checked beside their final places first; only then do they replace what was there.
     Raises `CheckpointError` if the repository lacks a model, `ExportError` if a file computes something else.
     """
-    for spec in SPECS.values():
+    specs = [spec for spec in SERVED_SPECS.values() if spec.name in SPECS or spec.networks <= networks.keys()]
+    for spec in specs:
         if not (repository / spec.name / "config.pbtxt").is_file():
             raise CheckpointError(f"{repository}: not the model repository: {spec.name}/config.pbtxt is missing")
     record = {"preset": preset, "weights": weights_digest(networks), "precision": precision}
     models: dict[str, dict[str, object]] = {}
     staged: list[tuple[Path, Path]] = []
     try:
-        for spec in SPECS.values():
+        for spec in specs:
             module = spec.build(networks)
             folder = repository / spec.name / "1"
             folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +122,8 @@ def export_repository(
             models[spec.name] = {**entries.pop(MODEL), **entries}
         for partial, final in staged:
             partial.replace(final)
+        for name in SERVED_SPECS.keys() - models.keys():  # of an earlier export
+            (repository / name / "1" / MODEL).unlink(missing_ok=True)
     finally:
         for partial, _ in staged:
             partial.unlink(missing_ok=True)
@@ -120,6 +132,7 @@ def export_repository(
         file.write(text)
     os.chmod(file.name, 0o644)  # noqa: PTH101
     Path(file.name).replace(repository / RECORD)
+    return list(models)
 
 
 def reduced(spec: NetworkSpec, module: nn.Module, precision: str) -> tuple[nn.Module, float]:

@@ -9,7 +9,7 @@ from .networks.face_detector import LANDMARKS
 from .networks.face_enhancer import FaceEnhancer
 from .networks.face_parser import CLASSES
 from .networks.frame_enhancer import SCALE, FrameEnhancer
-from .specs import FRAMES, Networks, NetworkSpec, TensorSpec
+from .specs import FRAMES, KEYPOINTS, SPECS, BatchProfile, Networks, NetworkSpec, TensorSpec
 
 FRAME = 256
 PICTURE = 640  # side of the square that a picture is fitted into for the detector
@@ -31,10 +31,15 @@ RESTORATION_SPECS = {
             (
                 TensorSpec("frames", (FRAMES, FRAME, FRAME, 3), "uint8", low=0, high=256),
                 TensorSpec("landmarks", (LANDMARKS, 2), low=FRAME / 4, high=3 * FRAME / 4),
+                TensorSpec("source_keypoints", (KEYPOINTS, 3), low=-0.5, high=0.5),
+                TensorSpec("driving_keypoints", (FRAMES, KEYPOINTS, 3), low=-0.5, high=0.5),
             ),
             (TensorSpec("enhanced_frames", (FRAMES, SCALE * FRAME, SCALE * FRAME, 3), "uint8"),),
             _frame_enhancer,
             tolerance=1,  # grey level: where rounding falls the other way
+            tensorrt=BatchProfile(1, 4, 4),
+            half=("enhancer",),
+            half_tolerance=4,
         ),
         NetworkSpec(
             "face_detector",
@@ -66,3 +71,6 @@ RESTORATION_SPECS = {
         ),
     )
 }
+
+# What a model repository may hold: all of SadTalker, and of these whose weights are there. No model asks the parser.
+SERVED_SPECS = {**SPECS, **{name: spec for name, spec in RESTORATION_SPECS.items() if name != "face_parser"}}

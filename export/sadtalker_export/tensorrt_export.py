@@ -20,6 +20,7 @@ from . import tensorrt_precision as precision
 from .download import sha256
 from .errors import UsageError
 from .gpu import current_gpu
+from .restoration_specs import SERVED_SPECS
 from .specs import SPECS, BatchProfile, NetworkSpec
 from .tensorrt_engine import EngineError, ShapeRange, TensorRT
 from .tensorrt_operators import refusals
@@ -51,16 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="with exported networks")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where engines are kept (default: %(default)s)")
-    names = [spec.name for spec in SPECS.values() if spec.tensorrt]
+    names = [spec.name for spec in SERVED_SPECS.values() if spec.tensorrt]
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"of {', '.join(names)}")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be built; needs no TensorRT and no GPU")
 
 
 def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
-    jobs = [
-        job(spec, args.repository) for spec in SPECS.values() if spec.tensorrt and spec.name in (args.only or SPECS)
-    ]
+    wanted = args.only or [name for name in SERVED_SPECS if name in SPECS or graph(name, args.repository).is_file()]
+    jobs = [job(spec, args.repository) for spec in SERVED_SPECS.values() if spec.tensorrt and spec.name in wanted]
     refused = [f"{j.graph}: {reason}" for j in jobs for reason in refusals(j.graph)]
     if refused:
         raise EngineError("TensorRT takes no such nodes:\n" + "\n".join(refused))
@@ -80,14 +80,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def graph(name: str, repository: Path) -> Path:
+    return repository / name / "1" / "model.onnx"
+
+
 def job(spec: NetworkSpec, repository: Path) -> Job:
     """What to build for a network. Raises `UsageError` if the repository has no such graph."""
-    profile, graph = spec.tensorrt, repository / spec.name / "1" / "model.onnx"
+    profile, file = spec.tensorrt, graph(spec.name, repository)
     assert profile is not None
-    if not graph.is_file():
-        raise UsageError(f"{graph}: not found; `sadtalker-export onnx` makes it")
+    if not file.is_file():
+        raise UsageError(f"{file}: not found; `sadtalker-export onnx` makes it")
     batches = f"{profile.min}-{profile.opt}-{profile.max}"
-    return Job(spec, profile, graph, f"{spec.name}-batch{batches}-{sha256(graph)[:16]}.plan")
+    return Job(spec, profile, file, f"{spec.name}-batch{batches}-{sha256(file)[:16]}.plan")
 
 
 def install(job: Job, tensorrt: TensorRT, folder: Path, console: Console) -> str:

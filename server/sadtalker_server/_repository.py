@@ -16,14 +16,20 @@ _PRECISIONS = ("bf16",)  # configurations whose networks an export in the precis
 
 @dataclass(frozen=True)
 class Repository:
-    """What a checked repository holds: its models' names and the preset of its networks (None: it has no networks)."""
+    """What a checked repository holds."""
 
     models: list[str]
+    """Names of the models that can be loaded."""
+    not_installed: list[str]
+    """Of the optional networks without a file, and of the ensembles that need one."""
     preset: str | None
+    """Of the networks; None: it has none."""
 
 
 def check_repository(path: Path, config_name: str | None) -> Repository:
     """Check the models of `path`, each under `configs/<config_name>.pbtxt` or, where it has none, `config.pbtxt`.
+
+    A network whose configuration has the parameter `optional` may be without a file.
 
     Raises ServerError, naming every network whose file is missing or differs from `exported.json`.
     """
@@ -36,13 +42,32 @@ def check_repository(path: Path, config_name: str | None) -> Repository:
         known = sorted({variant.stem for variant in path.glob("*/configs/*.pbtxt")})
         raise ServerError(f"no model in {path} has a configuration '{config_name}': there are {known or 'none'}")
 
-    networks = {}
-    for folder in folders:
-        config = _read_config(folder, config_name)
-        if config.backend == "onnxruntime":
-            networks[folder.name] = folder / "1" / (config.default_model_filename or "model.onnx")
-    preset = _check_networks(path, networks, config_name) if networks else None
-    return Repository([folder.name for folder in folders], preset)
+    configs = {folder.name: _read_config(folder, config_name) for folder in folders}
+    networks = {name: path / name / "1" / file for name, config in configs.items() if (file := _network_file(config))}
+    not_installed = {
+        name for name, file in networks.items() if "optional" in configs[name].parameters and not file.is_file()
+    }
+    for name, config in configs.items():
+        if not_installed & {step.model_name for step in config.ensemble_scheduling.step}:
+            not_installed.add(name)
+    installed = {name: config for name, config in configs.items() if name not in not_installed}
+    onnx = {name: networks[name] for name, config in installed.items() if config.backend == "onnxruntime"}
+    preset = _check_networks(path, onnx, config_name) if onnx else None
+    return Repository(list(installed), sorted(not_installed), preset)
+
+
+def link_models(repository: Path, models: list[str], folder: Path) -> None:
+    """Make `folder` a model repository of only these models: Triton refuses to start over one without its file."""
+    folder.mkdir()
+    for name in models:
+        (folder / name).symlink_to(repository / name)
+
+
+def _network_file(config: Any) -> str | None:
+    """What a network is loaded from, in its version's folder; None for other models."""
+    if config.backend == "onnxruntime":
+        return str(config.default_model_filename or "model.onnx")
+    return str(config.default_model_filename or "model.plan") if config.platform == "tensorrt_plan" else None
 
 
 def _read_config(folder: Path, config_name: str | None) -> Any:

@@ -21,7 +21,7 @@ from sadtalker_server._http import get
 from sadtalker_server._installation import Installation, find_tritonserver
 from sadtalker_server._log import loaded_models, telling_lines
 from sadtalker_server._ports import choose_ports
-from sadtalker_server._repository import Repository, check_repository
+from sadtalker_server._repository import Repository, check_repository, link_models
 
 _SHARED_MEMORY = Path("/dev/shm")
 _GRACE_SECS = 15.0  # for unloading models, after the exit timeout that Triton gives requests in flight
@@ -34,7 +34,8 @@ class Server:
     """tritonserver on a model repository, ready inside `with Server(...) as server:` and stopped after it.
 
     Args:
-        model_repository: folder of models; its exported networks are checked before the start.
+        model_repository: folder of models; its exported networks are checked before the start. Optional networks that
+            are not installed are left out, with the ensembles that need them.
         host: address to listen on.
         http_port, grpc_port, metrics_port: 0 takes a free port.
         tritonserver: "auto" (the one on PATH, else the embedded one), "embedded", or the path of a binary.
@@ -114,6 +115,8 @@ class Server:
         self._ports = choose_ports(self._host, self._ports)
         self._folder = Path(tempfile.mkdtemp(prefix="sadtalker-server-"))
         try:
+            if self.repository.not_installed:
+                link_models(self._model_repository, self.repository.models, self._folder / "models")
             backends = self._folder / "backends"
             backends.mkdir()
             installation = find_tritonserver(self._tritonserver, backends)
@@ -180,7 +183,7 @@ class Server:
 
     def _arguments(self, backends: Path | None) -> list[str]:
         own: dict[str, object] = {
-            "model-repository": self._model_repository,
+            "model-repository": self._folder / "models" if self.repository.not_installed else self._model_repository,
             "model-control-mode": "none",
             "strict-readiness": "true",
             "exit-on-error": "true",

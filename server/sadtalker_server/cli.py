@@ -57,9 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ready(server: Server) -> str:
     preset = f", {server.repository.preset} preset" if server.repository.preset else ""
+    missing = ", ".join(server.repository.not_installed)
+    missing = f"; not installed: {missing}" if missing else ""
     return "\n".join(
         [
-            f"ready: {len(server.repository.models)} models{preset}",
+            f"ready: {len(server.repository.models)} models{preset}{missing}",
             f"  gRPC     {server.grpc_url}",
             f"  HTTP     {server.http_url}",
             f"  metrics  {server.metrics_url}",

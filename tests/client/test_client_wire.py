@@ -51,7 +51,8 @@ def test_files_are_length_prefixed_bytes():
 
 
 def test_options_are_packed_as_their_datatypes():
-    packed = tensors(pose_style=7, expression_scale=1.5, still=True, seed=-(2**40), blink=False, size=512)
+    options = {"pose_style": 7, "expression_scale": 1.5, "still": True, "seed": -(2**40), "blink": False, "size": 512}
+    packed = tensors(**options, enhance="gfpgan")
     assert {name: packed[name] for name in packed.keys() & _options.DATATYPES} == {
         "pose_style": ("INT32", [1, 1], struct.pack("<i", 7)),
         "expression_scale": ("FP32", [1, 1], struct.pack("<f", 1.5)),
@@ -59,6 +60,7 @@ def test_options_are_packed_as_their_datatypes():
         "seed": ("INT64", [1, 1], struct.pack("<q", -(2**40))),
         "blink": ("BOOL", [1, 1], b"\0"),
         "size": ("INT32", [1, 1], struct.pack("<i", 512)),
+        "enhance": ("BYTES", [1, 1], b"\6\0\0\0gfpgan"),
     }
 
 
@@ -102,6 +104,7 @@ def test_ranges_are_left_to_the_server():
         ("seed", 2**63, "seed: expected a 64-bit integer, got 9223372036854775808"),
         ("expression_scale", "big", "expression_scale: expected a number, got 'big'"),
         ("expression_scale", 1e300, r"expression_scale: expected a number, got 1e\+300"),
+        ("enhance", True, "enhance: expected a string, got True"),
         ("still", 1, "still: expected True or False, got 1"),
         ("blink", "no", "blink: expected True or False, got 'no'"),
         ("yaw", "left", "yaw: expected a number or pairs of seconds and degrees, got 'left'"),

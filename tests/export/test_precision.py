@@ -282,10 +282,14 @@ def test_an_export_records_its_precision(
         (tmp_path / name / "config.pbtxt").touch()
     bf16 = tmp_path / "face_renderer" / "1" / BF16_MODEL
     bf16.write_bytes(b"of an earlier export")
+    (tmp_path / "face_enhancer" / "1").mkdir(parents=True)
+    enhancer = tmp_path / "face_enhancer" / "1" / "model.onnx"
+    enhancer.write_bytes(b"of an earlier export with its weights")
     with onnx_export.progress(Console(quiet=True)) as bar:
         onnx_export.export_repository(networks, "tiny", tmp_path, bar, precision)
     record = json.loads((tmp_path / onnx_export.RECORD).read_text())
     assert record["precision"] == precision
+    assert not enhancer.exists() and record["models"].keys() == SPECS.keys()
     assert bf16.is_file() == (precision == "bf16") == (BF16_MODEL in record["models"]["face_renderer"])
     assert {written[f"{name}/model.onnx"] for name in SPECS} == {"fp16" if precision == "fp16" else "fp32"}
     assert written.get("face_renderer/model_bf16.onnx") == ("bf16" if precision == "bf16" else None)

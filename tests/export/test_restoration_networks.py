@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,9 +20,10 @@ from sadtalker_export.networks.face_alignment import peaks
 from sadtalker_export.networks.face_detector import MEAN, FaceDetector
 from sadtalker_export.networks.face_enhancer import FaceEnhancer, FaceEnhancerSize
 from sadtalker_export.networks.face_parser import FaceParser
-from sadtalker_export.networks.frame_enhancer import TEMPLATE, FrameEnhancer, invert, similarity, transform
+from sadtalker_export.networks.frame_enhancer import TEMPLATE, FrameEnhancer, carry, invert, similarity, transform
+from sadtalker_export.networks.motion import rotation_matrix
 from sadtalker_export.networks.stylegan2 import EPSILON, SLOPE, StyleConv
-from sadtalker_export.onnx_export import check, export
+from sadtalker_export.onnx_export import check, export, reduced
 from sadtalker_export.parity import REPOSITORY
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.restoration_specs import RESTORATION_SPECS
@@ -168,6 +170,18 @@ def test_similarity_is_found_from_landmarks() -> None:
     torch.testing.assert_close(similarity(points, EYES_NOSE_MOUTH), matrix, rtol=1e-4, atol=1e-3)
 
 
+def test_landmarks_turn_and_shift_with_the_head() -> None:
+    points, (source, _) = EYES_NOSE_MOUTH[None] / 2, still()
+    none, roll = torch.zeros(1), torch.tensor([20.0])
+    turned = source @ rotation_matrix(none, none, roll).transpose(1, 2) + torch.tensor([0.0, 0.1, 0.0])
+    moved = carry(points, source[..., :2] * 128, turned[..., :2] * 128)
+    expected = points @ rotation_matrix(none, none, roll)[:, :2, :2].transpose(1, 2) + torch.tensor([0.0, 12.8])
+    torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-3)
+    aside = source @ rotation_matrix(torch.tensor([30.0]), none, none).transpose(1, 2)
+    moved = carry(points, source[..., :2] * 128, aside[..., :2] * 128)
+    torch.testing.assert_close(torch.cdist(moved, moved), torch.cdist(points, points), rtol=1e-4, atol=1e-3)
+
+
 class Paint(nn.Module):
     """An enhancer that does nothing, or paints every face in one colour."""
 
@@ -186,6 +200,12 @@ def frames() -> Tensor:
     return smooth.permute(0, 2, 3, 1).to(torch.uint8)[None]
 
 
+def still(portraits: int = 1, frames: int = 2) -> tuple[Tensor, Tensor]:
+    """Keypoints of portraits that do not move: those of the source, and the driving ones."""
+    source = torch.from_numpy(synthetic.named_input("keypoints", (portraits, 15, 3), -0.5, 0.5))
+    return source, source[:, None].expand(-1, frames, -1, -1)
+
+
 def enlarged(frames: Tensor) -> Tensor:
     images = F.interpolate(frames[0].permute(0, 3, 1, 2).float(), scale_factor=2, mode="bicubic")
     return images.permute(0, 2, 3, 1)[None]
@@ -198,14 +218,14 @@ def tilted(scale: float = 0.3) -> Tensor:
 
 
 def test_a_face_that_is_not_changed_comes_back_where_it_was(frames: Tensor) -> None:
-    result = FrameEnhancer(Paint())(frames, tilted())  # type: ignore[arg-type]
+    result = FrameEnhancer(Paint())(frames, tilted(), *still())  # type: ignore[arg-type]
     assert result.shape == (1, 2, 512, 512, 3) and result.dtype == torch.uint8
     assert (result.float() - enlarged(frames)).abs().max() < 3
 
 
 def test_outside_of_the_face_s_square_nothing_is_touched_and_the_edge_is_soft(frames: Tensor) -> None:
     frames = frames // 2
-    result = FrameEnhancer(Paint(1.0))(frames, tilted()).float()  # type: ignore[arg-type]
+    result = FrameEnhancer(Paint(1.0))(frames, tilted(), *still()).float()  # type: ignore[arg-type]
     plain = enlarged(frames).round().clamp(0, 255)
     assert torch.equal(result[:, :, :40], plain[:, :, :40]) and torch.equal(result[:, :, :, -40:], plain[:, :, :, -40:])
     assert (result[:, :, 236:276, 236:276] == 255).all()
@@ -213,13 +233,22 @@ def test_outside_of_the_face_s_square_nothing_is_touched_and_the_edge_is_soft(fr
     assert weight.diff(dim=0).abs().max() < 0.1  # per pixel
 
 
+def test_the_restored_face_follows_the_keypoints(frames: Tensor) -> None:
+    source, driving = still()
+    driving = driving + torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.0, 0.3]])[None, :, None]
+    result = FrameEnhancer(Paint(1.0))(frames // 2, tilted(0.2), source, driving)  # type: ignore[arg-type]
+    columns = [(frame[256] == 255).all(-1).nonzero().float().mean() for frame in result[0]]
+    assert float(columns[1] - columns[0]) == pytest.approx(0.2 * 255, abs=1.5)
+
+
 def test_portraits_do_not_see_each_other(frames: Tensor) -> None:
     enhancer = loading.synthetic_networks(TINY, {"face_enhancer"})["face_enhancer"]
     assert isinstance(enhancer, FaceEnhancer)
     graph, places = FrameEnhancer(enhancer), torch.cat([tilted(), tilted(0.4)])
     with torch.no_grad():
-        both = graph(frames.swapaxes(0, 1), places)
-        alone = graph(frames[:, 1:], places[1:])
+        source, driving = still(2, 1)
+        both = graph(frames.swapaxes(0, 1), places, source, driving)
+        alone = graph(frames[:, 1:], places[1:], source[1:], driving[1:])
     assert (both[1:].int() - alone.int()).abs().max() <= 1
     assert both.float().std() > 10
 
@@ -231,6 +260,19 @@ def test_exported_networks_compute_the_same(name: str, tmp_path: Path) -> None:
     export(spec, module, tmp_path / "model.onnx")
     check(spec, module, tmp_path / "model.onnx")
     assert refusals(tmp_path / "model.onnx") == []
+
+
+def test_the_enhancer_exports_in_half_precision(tmp_path: Path) -> None:
+    spec = RESTORATION_SPECS["face_enhancer"]
+    module = spec.build(loading.synthetic_networks(TINY, {"face_enhancer"}))
+    half, tolerance = reduced(spec, module, "fp16")
+    export(spec, half, tmp_path / "model.onnx")
+    check(spec, module, tmp_path / "model.onnx", tolerance)
+    assert refusals(tmp_path / "model.onnx") == []
+    types = {
+        tensor.data_type for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer if len(tensor.dims) > 2
+    }
+    assert types == {onnx.TensorProto.FLOAT16}
 
 
 def test_the_files_that_are_there_are_loaded(tmp_path: Path) -> None:

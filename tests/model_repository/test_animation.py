@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from contextlib import aclosing, contextmanager
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -21,6 +22,7 @@ InputError = load("sadtalker", "errors").InputError
 
 RANDOM = np.random.default_rng(0)
 RECONSTRUCTION = RANDOM.standard_normal(257).astype(np.float32)
+LANDMARKS = RANDOM.uniform(64, 192, (5, 2)).astype(np.float32)
 SOURCE = np.concatenate([RECONSTRUCTION[80:144], RECONSTRUCTION[224:227], RECONSTRUCTION[254:257]])
 
 
@@ -61,6 +63,7 @@ class Models:
             "canonical_keypoints": np.ones((1, 15, 3), np.float32),
             "coefficients": RECONSTRUCTION[None],
             "geometry": np.array([[10, 20, 210, 220, 300, 300]], np.int32),
+            "landmarks": LANDMARKS[None],
         }
 
     def motion(
@@ -75,6 +78,10 @@ class Models:
     def render_frames(self, coefficient_windows: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         grey = coefficient_windows[:, :, -1, windows.RADIUS] * 4  # of the frame itself, by the last coefficient
         return {"frames": np.broadcast_to(grey[..., None, None, None], (1, 5, 256, 256, 3)).astype(np.uint8)}
+
+    def render_frames_enhanced(self, landmarks: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        np.testing.assert_array_equal(landmarks[0], LANDMARKS)
+        return {"frames": self.render_frames(**inputs)["frames"].repeat(2, axis=2).repeat(2, axis=3)}
 
 
 class Observer:
@@ -98,7 +105,7 @@ class Observer:
 
 
 def _animator(models: Models, observer: Observer | None = None, chunks_in_flight: int = 3):
-    return animation.Animator(models.call, observer or Observer(), 600, chunks_in_flight, 4)
+    return animation.Animator(models.call, partial(hasattr, models), observer or Observer(), 600, chunks_in_flight, 4)
 
 
 async def _video(animator, seconds: float = 1.4, image: bytes = b"portrait", **asked: object) -> list:
@@ -184,6 +191,21 @@ def test_blinks_are_those_asked_for(asked: dict, closed: list[int]) -> None:
     asyncio.run(_video(_animator(models), 1, **asked))
     [speech] = models.asked("audio2coeff")
     assert np.flatnonzero(speech["blink"] == 1).tolist() == closed
+
+
+def test_an_enhanced_video_is_twice_as_large() -> None:
+    models = Models()
+    parts = asyncio.run(_video(_animator(models), 0.4, enhance="gfpgan"))
+    with av.open(io.BytesIO(b"".join(part.video for part in parts))) as file:
+        assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(512, 512)] * 10
+    assert not models.asked("render_frames")
+
+
+def test_an_enhancer_that_the_server_lacks_is_refused() -> None:
+    animator = animation.Animator(Models().call, lambda model: False, Observer(), 600, 3, 4)
+    message = "^enhance: gfpgan is not installed on this server, expected none$"
+    with pytest.raises(InputError, match=message):
+        asyncio.run(_video(animator, enhance="gfpgan"))
 
 
 def test_no_more_chunks_than_allowed_are_in_flight_and_the_first_is_alone() -> None:
@@ -340,7 +362,7 @@ def test_coefficients_are_fetched_one_range_ahead() -> None:
 def test_defaults() -> None:
     asked = options.Options()
     assert (asked.pose_style, asked.expression_scale, asked.still) == (0, 1.0, False)
-    assert (asked.seed, asked.blink, asked.size) == (0, True, 256)
+    assert (asked.seed, asked.blink, asked.size, asked.enhance) == (0, True, 256, "none")
 
 
 @pytest.mark.parametrize(
@@ -368,6 +390,7 @@ def test_defaults() -> None:
         ),
         ({"seed": -1}, "seed: expected a number from 0 on, got -1"),
         ({"size": 512}, "size: expected 256, which this server renders, got 512"),
+        ({"enhance": "codeformer"}, "enhance: expected none or gfpgan, got 'codeformer'"),
     ],
 )
 def test_bad_options_are_refused(asked: dict, message: str) -> None:

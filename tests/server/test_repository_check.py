@@ -73,6 +73,49 @@ def test_a_broken_configuration(models: Path) -> None:
     )
 
 
+OPTIONAL = 'parameters { key: "optional" value: { string_value: "true" } }'
+
+
+def add_ensemble(models: Path) -> None:
+    step = (
+        '{ model_name: "two" model_version: -1 input_map { key: "x" value: "x" } output_map { key: "y" value: "y" } }'
+    )
+    tensors = throwaway.DOUBLING_CONFIG.partition("instance_group")[0]
+    (models / "three" / "1").mkdir(parents=True)
+    (models / "three" / "config.pbtxt").write_text(
+        f'name: "three" platform: "ensemble" {tensors} ensemble_scheduling {{ step [ {step} ] }}'
+    )
+
+
+def test_an_optional_network_is_left_out_with_its_ensembles(models: Path) -> None:
+    add_ensemble(models)
+    config = models / "two" / "config.pbtxt"
+    config.write_text(config.read_text() + OPTIONAL)
+    assert check_repository(models, None).not_installed == []
+    (models / "two" / "1" / "model.onnx").unlink()
+    with Server(models, tritonserver="embedded", start_timeout_secs=60) as server:
+        assert server.repository.models == ["one"]
+        assert server.repository.not_installed == ["three", "two"]
+
+
+def test_an_optional_engine_is_left_out(models: Path) -> None:
+    (models / "two" / "configs").mkdir()
+    (models / "two" / "configs" / "a100.pbtxt").write_text(f'name: "two" platform: "tensorrt_plan" {OPTIONAL}')
+    assert check_repository(models, "a100").not_installed == ["two"]
+    (models / "two" / "1" / "model.plan").touch()
+    assert check_repository(models, "a100").models == ["one", "two"]
+
+
+def test_an_optional_network_of_another_export_is_refused(models: Path) -> None:
+    config = models / "two" / "config.pbtxt"
+    config.write_text(config.read_text() + OPTIONAL)
+    manifest = models / "exported.json"
+    exported = json.loads(manifest.read_text())
+    del exported["models"]["two"]
+    manifest.write_text(json.dumps(exported))
+    assert refusal(models).startswith("two: not among the networks of exported.json (one)\n")
+
+
 def test_no_repository(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"{tmp_path} is no model repository: it has no <model>/config.pbtxt"
 

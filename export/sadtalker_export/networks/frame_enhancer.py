@@ -18,14 +18,17 @@ TEMPLATE = (
 SCALE = 2
 # The restored face fades out between these distances from the edge of its square, in pixels of the square.
 FADE_FROM, FADE_TO = 24.0, 80.0
+EPSILON = 1e-9  # keeps the arithmetic finite where all points are one, as in an engine's warm-up with zeros
 
 
 class FrameEnhancer(nn.Module):
-    """Frames uint8 [B, F, H, W, 3] (RGB) and landmarks of the face -> frames uint8 [B, F, 2H, 2W, 3].
+    """Frames uint8 [B, F, H, W, 3] (RGB) and where their face is -> frames uint8 [B, F, 2H, 2W, 3].
 
-    `landmarks` [B, 5, 2] are the centres of the left and the right eye as seen in the picture, the tip of the nose, and
-    the left and the right corner of the mouth: (x, y) in pixels of a frame, whole numbers at pixel centres. They serve
-    all frames of a portrait alike: found anew in each frame they would make the face tremble.
+    `landmarks` [B, 5, 2] are the centres of the left and the right eye as seen in the portrait, the tip of the nose,
+    and the left and the right corner of the mouth: (x, y) in pixels of a frame, whole numbers at pixel centres. With
+    the head they turn in the picture and shift as the keypoints do that drive the frame, `source_keypoints` [B, K, 3]
+    to `driving_keypoints` [B, F, K, 3], in [-1, 1]. Found anew in each frame they would make the face tremble, and held
+    where they were they would lose a head that moves; keypoints move as smoothly as the coefficients behind them.
 
     The face is sampled, restored, and laid over the enlarged frame under a mask that fades towards the edges of its
     square. Outside of the square the frame is only enlarged.
@@ -37,10 +40,17 @@ class FrameEnhancer(nn.Module):
         super().__init__()
         self.enhancer, self.precision = enhancer.to(precision), precision
 
-    def forward(self, frames: Tensor, landmarks: Tensor) -> Tensor:
-        b, f, h, w, _ = frames.shape
-        alignment = similarity(landmarks, landmarks.new_tensor(TEMPLATE))
-        alignment = alignment.unsqueeze(1).expand(-1, f, -1, -1).flatten(0, 1)
+    def forward(self, frames: Tensor, landmarks: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
+        f, h, w = frames.shape[1:4]
+        per_frame = (
+            tensor.unsqueeze(1).expand(-1, f, -1, -1).flatten(0, 1) for tensor in (landmarks, source_keypoints)
+        )
+        landmarks, source = per_frame
+        extent = landmarks.new_tensor([w - 1, h - 1]) / 2
+        moved = carry(
+            landmarks, (source[..., :2] + 1) * extent, (driving_keypoints.flatten(0, 1)[..., :2] + 1) * extent
+        )
+        alignment = similarity(moved, landmarks.new_tensor(TEMPLATE))
         # TensorRT knows bytes only as a network's inputs and outputs: one cast comes first, the other last.
         images = frames.to(alignment.dtype).flatten(0, 1).permute(0, 3, 1, 2)
         faces = sample(images, transform(invert(alignment), pixels(FACE, FACE, alignment)), "border")
@@ -52,21 +62,28 @@ class FrameEnhancer(nn.Module):
         enlarged = F.interpolate(images, scale_factor=float(SCALE), mode="bicubic", align_corners=False)
         blended = enlarged + mask * (sample(restored, places, "zeros") - enlarged)
         levels = blended.round().clamp(0, 255).permute(0, 2, 3, 1)
-        return levels.reshape(b, f, SCALE * h, SCALE * w, 3).to(torch.uint8)
+        return levels.reshape(-1, f, SCALE * h, SCALE * w, 3).to(torch.uint8)
 
 
 def similarity(points: Tensor, template: Tensor) -> Tensor:
-    """The rotation, scaling and shift [N, 2, 3] that takes points [N, P, 2] closest to a template [P, 2].
+    """The rotation, scaling and shift [N, 2, 3] that takes points [N, P, 2] closest to a template [P, 2] or [N, P, 2].
 
     Least squares in closed form: with points as complex numbers it is a linear regression.
     """
-    centre, goal = points.mean(1), template.mean(0)
-    p, t = points - centre.unsqueeze(1), template - goal
-    spread = p.square().sum((1, 2))
+    centre, goal = points.mean(1), template.mean(-2)
+    p, t = points - centre.unsqueeze(1), template - goal.unsqueeze(-2)
+    spread = p.square().sum((1, 2)).clamp_min(EPSILON)
     along = (p * t).sum((1, 2)) / spread
     across = (p[..., 0] * t[..., 1] - p[..., 1] * t[..., 0]).sum(1) / spread
     linear = torch.stack([torch.stack([along, -across], 1), torch.stack([across, along], 1)], 1)
-    return torch.cat([linear, goal[:, None] - linear @ centre.unsqueeze(2)], 2)
+    return torch.cat([linear, goal.unsqueeze(-1) - linear @ centre.unsqueeze(2)], 2)
+
+
+def carry(points: Tensor, source: Tensor, driving: Tensor) -> Tensor:
+    """Points [N, P, 2] turned and shifted as keypoints are, source to driving [N, K, 2]; a face keeps its size."""
+    matrix = similarity(source, driving)
+    turn = matrix[..., :2] / matrix[..., :1].square().sum(1, keepdim=True).sqrt().clamp_min(EPSILON)
+    return (points - source.mean(1, keepdim=True)) @ turn.transpose(1, 2) + driving.mean(1, keepdim=True)
 
 
 def pixels(height: int, width: int, like: Tensor) -> Tensor:
@@ -82,9 +99,10 @@ def transform(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def invert(matrix: Tensor) -> Tensor:
-    """The inverse of affine matrices [N, 2, 3], in closed form: exporters have no general one."""
+    """The inverse of affine matrices [N, 2, 3] that do not mirror, in closed form: exporters have no general one."""
     a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
-    linear = torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / (a * d - b * c)[:, None, None]
+    determinant = (a * d - b * c).clamp_min(EPSILON)
+    linear = torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / determinant[:, None, None]
     return torch.cat([linear, -(linear @ matrix[:, :, 2:])], 2)
 
 

@@ -25,6 +25,8 @@ class Portrait:
     """int32 [6]: left, top, right, bottom of the face in the resized picture; that picture's width and height."""
     alignment: np.ndarray
     """float32 [5]: width, height, scale, x and y of the 3-D alignment on the 256-pixel face."""
+    landmarks: np.ndarray
+    """float32 [5, 2]: left and right eye, nose tip, left and right mouth corner on the 256-pixel face, pixels."""
 
 
 def prepare(data: bytes, detector: FaceDetector) -> Portrait:
@@ -47,6 +49,7 @@ def prepare(data: bytes, detector: FaceDetector) -> Portrait:
         aligned_face=_to_network(aligned_face),
         geometry=np.array([*crop.face, *crop.resized], np.int32),
         alignment=alignment,
+        landmarks=on_face.astype(np.float32),
     )
 
 

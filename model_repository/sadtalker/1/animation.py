@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +12,10 @@ import numpy as np
 
 from .audio import Track, decode
 from .coefficients import CoefficientStream
+from .errors import InputError
 from .head_angles import NO_ANGLE, angle_curves
 from .mp4 import FragmentedMp4
-from .options import SIZE, Options
+from .options import Options
 from .performances import Call, Speech
 from .portraits import Portrait, PortraitCache, pixel_aspect
 from .windows import (
@@ -59,6 +60,7 @@ class Animator:
 
     Args:
         call: runs the other models.
+        installed: whether the server has a model.
         observer: for metrics.
         max_audio_seconds: longer recordings are refused.
         chunks_in_flight: how many chunks of a video may be rendered at a time.
@@ -66,9 +68,16 @@ class Animator:
     """
 
     def __init__(
-        self, call: Call, observer: Observer, max_audio_seconds: float, chunks_in_flight: int, cached_portraits: int
+        self,
+        call: Call,
+        installed: Callable[[str], bool],
+        observer: Observer,
+        max_audio_seconds: float,
+        chunks_in_flight: int,
+        cached_portraits: int,
     ) -> None:
         self._call = call
+        self._installed = installed
         self._observer = observer
         self._max_audio_seconds = max_audio_seconds
         self._chunks_in_flight = chunks_in_flight
@@ -78,9 +87,11 @@ class Animator:
         """Yields the video in fragments of 5 frames, the last one perhaps shorter. Close it to stop the work.
 
         Raises:
-            InputError: the recording cannot be used.
+            InputError: the recording cannot be used, or the server lacks what the options ask for.
             Exception: what `call` raises, for instance when the portrait cannot be used.
         """
+        if options.enhance != "none" and not self._installed(renderer(options)):
+            raise InputError(f"enhance: {options.enhance} is not installed on this server, expected none")
         encoding = asyncio.create_task(self._portraits.get(image))
         try:
             with self._observer.stage("decoding"):
@@ -91,8 +102,9 @@ class Animator:
 
         speech = Speech(self._call, recording, options)
         track = Track(speech.sound)
+        width = height = options.side
         writer = await asyncio.to_thread(
-            FragmentedMp4, speech.frames, SIZE, SIZE, speech.sound.channels, track.read, portrait.pixel_aspect
+            FragmentedMp4, speech.frames, width, height, speech.sound.channels, track.read, portrait.pixel_aspect
         )
         done = 0
         try:
@@ -108,13 +120,14 @@ class Animator:
 
     async def _encode_portrait(self, image: bytes) -> Portrait:
         with self._observer.stage("portrait"):
-            appearance, canonical_keypoints, reconstruction, geometry = await self._call(
+            appearance, canonical_keypoints, reconstruction, geometry, landmarks = await self._call(
                 "encode_portrait",
                 {"image": np.array([[image]], np.object_)},
                 "appearance",
                 "canonical_keypoints",
                 "coefficients",
                 "geometry",
+                "landmarks",
             )
             coefficients = source_coefficients(reconstruction[0])
             [keypoints] = await self._call(
@@ -131,10 +144,10 @@ class Animator:
             "canonical_keypoints": canonical_keypoints,
             "source_keypoints": keypoints[:, 0],
         }
-        return Portrait(renderer_inputs, coefficients, pixel_aspect(geometry[0]))
+        return Portrait(renderer_inputs, {"landmarks": landmarks}, coefficients, pixel_aspect(geometry[0]))
 
     async def _render(self, portrait: Portrait, speech: Speech, options: Options) -> AsyncGenerator[np.ndarray, None]:
-        """Yields the frames of one chunk after the other: uint8 [up to 5, 256, 256, 3]."""
+        """Yields the frames of one chunk after the other: uint8 [up to 5, side, side, 3]."""
         frames = speech.frames
         coefficients = CoefficientStream(frames, partial(self._fetch_coefficients, portrait, speech, options))
         angles = angle_curves((options.yaw, options.pitch, options.roll), frames, loops=False)
@@ -147,7 +160,10 @@ class Animator:
                     )[None],
                     "head_angles": chunk_angles(angles, chunk)[None],
                 }
-                rendering.append(asyncio.create_task(self._render_chunk(portrait, motion, frames - chunk * CHUNK)))
+                if options.enhance != "none":
+                    motion |= portrait.enhancer_inputs
+                left = frames - chunk * CHUNK
+                rendering.append(asyncio.create_task(self._render_chunk(renderer(options), portrait, motion, left)))
                 # The first chunk travels alone: in one batch with the next ones it would take as long as all of them.
                 if chunk == 0 or len(rendering) == self._chunks_in_flight:
                     yield await rendering.popleft()
@@ -167,9 +183,16 @@ class Animator:
         head_motion_scale = 0.0 if options.still else options.head_motion_scale
         return styled(values, portrait.coefficients, options.expression_scale, head_motion_scale)
 
-    async def _render_chunk(self, portrait: Portrait, motion: dict[str, np.ndarray], frames_left: int) -> np.ndarray:
+    async def _render_chunk(
+        self, model: str, portrait: Portrait, motion: dict[str, np.ndarray], frames_left: int
+    ) -> np.ndarray:
         with self._observer.stage("render"):
-            [pictures] = await self._call("render_frames", {**portrait.renderer_inputs, **motion}, "frames")
+            [pictures] = await self._call(model, {**portrait.renderer_inputs, **motion}, "frames")
         pictures = pictures[0, :frames_left]
         self._observer.frames_rendered(len(pictures))
         return pictures
+
+
+def renderer(options: Options) -> str:
+    """The model that makes frames as asked."""
+    return "render_frames" if options.enhance == "none" else "render_frames_enhanced"

@@ -27,6 +27,7 @@ from .options import Options
 
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL"}
 OPTIONS = tuple(field.name for field in fields(Options))
+FILES = "image", "audio"  # the other texts are options
 
 
 class TritonPythonModel:
@@ -42,7 +43,12 @@ class TritonPythonModel:
         self._room = threading.Semaphore(videos)
         self._metrics = Metrics()
         self._animator = Animator(
-            call, self._metrics, parameter("max_audio_seconds"), chunks, int(parameter("portrait_cache_entries"))
+            call,
+            pb_utils.is_model_ready,
+            self._metrics,
+            parameter("max_audio_seconds"),
+            chunks,
+            int(parameter("portrait_cache_entries")),
         )
         self._loop = asyncio.new_event_loop()
         # A call of another model keeps a thread until it is answered: chunks and coefficients, besides encoding.
@@ -53,7 +59,7 @@ class TritonPythonModel:
     def execute(self, requests: list) -> None:
         for request in requests:
             # Copies: a request's tensors must not be touched once `execute` has returned.
-            inputs = {tensor.name(): _value(tensor.as_numpy()) for tensor in request.inputs()}
+            inputs = {tensor.name(): _value(tensor) for tensor in request.inputs()}
             sender = request.get_response_sender()
             self._room.acquire()
             if self._draining():
@@ -121,6 +127,10 @@ class TritonPythonModel:
         return True
 
 
-def _value(tensor: np.ndarray):
-    """A number, truth value or file of a tensor [1, 1], or else a copy of a tensor [1, ...] without its first axis."""
-    return tensor.item() if tensor.shape == (1, 1) else tensor[0].copy()
+def _value(tensor):
+    """A file, text, number or truth value of a tensor [1, 1]; of others, [1, ...], a copy without the first axis."""
+    array = tensor.as_numpy()
+    if array.shape != (1, 1):
+        return array[0].copy()
+    value = array.item()
+    return value.decode(errors="replace") if isinstance(value, bytes) and tensor.name() not in FILES else value

@@ -13,6 +13,7 @@ MAX_BLINK_RATE = 120.0  # per minute: a blink takes 0.2 s
 MAX_ANGLE = 90.0  # degrees
 MAX_KEY_FRAMES = 10_000  # and blinks
 SIZE = 256  # pixels, what the exported renderer gives
+ENHANCERS = {"none": 1, "gfpgan": 2}  # and how much larger they make a frame
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Options:
     blink_times: np.ndarray | float | None = None
     """When the eyes begin to close instead: float32 [n], seconds."""
     size: int = SIZE
-    """Width and height of the video, pixels."""
+    """Width and height of the rendered face, pixels."""
+    enhance: str = "none"
+    """What restores the face in every frame: none, or gfpgan, which doubles its width and height."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.pose_style < POSE_STYLES:
@@ -58,10 +61,17 @@ class Options:
             raise InputError(f"seed: expected a number from 0 on, got {self.seed}")
         if self.size != SIZE:
             raise InputError(f"size: expected {SIZE}, which this server renders, got {self.size}")
+        if self.enhance not in ENHANCERS:
+            raise InputError(f"enhance: expected {' or '.join(ENHANCERS)}, got {self.enhance!r}")
         for name in ("yaw", "pitch", "roll"):
             if (key_frames := getattr(self, name)) is not None:
                 _check_key_frames(name, key_frames)
         self._check_blinks()
+
+    @property
+    def side(self) -> int:
+        """Width and height of the finished face, pixels."""
+        return self.size * ENHANCERS[self.enhance]
 
     def _check_blinks(self) -> None:
         if self.blink_rate is not None and not 0 <= self.blink_rate <= MAX_BLINK_RATE:

@@ -16,6 +16,8 @@ class Portrait:
 
     renderer_inputs: dict[str, np.ndarray]
     """Tensors that every call of the renderer is given, by name, with a batch dimension of 1."""
+    enhancer_inputs: dict[str, np.ndarray]
+    """What it is given besides when the face is to be restored."""
     coefficients: np.ndarray
     """float32 [70]: 64 expression, 3 angles, 3 translations."""
     pixel_aspect: Fraction
