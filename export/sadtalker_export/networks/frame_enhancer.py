@@ -42,14 +42,12 @@ class FrameEnhancer(nn.Module):
 
     def forward(self, frames: Tensor, landmarks: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
         f, h, w = frames.shape[1:4]
-        per_frame = (
-            tensor.unsqueeze(1).expand(-1, f, -1, -1).flatten(0, 1) for tensor in (landmarks, source_keypoints)
+        landmarks, source = (
+            x.unsqueeze(1).expand(-1, f, -1, -1).flatten(0, 1) for x in (landmarks, source_keypoints[..., :2])
         )
-        landmarks, source = per_frame
+        driving = driving_keypoints[..., :2].flatten(0, 1)
         extent = landmarks.new_tensor([w - 1, h - 1]) / 2
-        moved = carry(
-            landmarks, (source[..., :2] + 1) * extent, (driving_keypoints.flatten(0, 1)[..., :2] + 1) * extent
-        )
+        moved = carry(landmarks, (source + 1) * extent, (driving + 1) * extent)
         alignment = similarity(moved, landmarks.new_tensor(TEMPLATE))
         # TensorRT knows bytes only as a network's inputs and outputs: one cast comes first, the other last.
         images = frames.to(alignment.dtype).flatten(0, 1).permute(0, 3, 1, 2)

@@ -90,7 +90,7 @@ class StyleGan2(nn.Module):
             self.to_rgb.append(ToRgb(latent, width))
 
     def forward(self, latents: Tensor, features: list[tuple[Tensor, Tensor]]) -> Tensor:
-        x = self.convs[0](self.constant.expand(latents.shape[0], -1, -1, -1), latents[:, 0])
+        x = self.convs[0](self.constant, latents[:, 0])
         image: Tensor = self.to_rgb[0](x, latents[:, 1])
         for i, (scale, shift) in enumerate(features):
             first, second = 2 * i + 1, 2 * i + 2  # a convolution's index is also its latent's
