@@ -39,7 +39,7 @@ RESTORATION_SPECS = {
             tolerance=1,  # grey level: where rounding falls the other way
             tensorrt=BatchProfile(1, 4, 4),
             half=("enhancer",),
-            half_tolerance=4,
+            half_tolerance=8,  # of any pixel: no frame turns black or into one colour
         ),
         NetworkSpec(
             "face_detector",
