@@ -7,9 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXPORTED := model_repository/exported.json
+MINUTES ?= 25
 
 help: ## list these commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +27,9 @@ demo: $(EXPORTED) ## animate the example portrait with the example speech: out/d
 
 serve: $(EXPORTED) ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 8002)
 	$(BIN)/sadtalker-server
+
+train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: MINUTES=25, on a GPU if there is one (needs espeak-ng)
+	$(BIN)/sadtalker-export train --minutes $(MINUTES)
 
 bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/results/bench_official.*
 	$(BIN)/python benchmarks/bench.py
@@ -47,4 +51,4 @@ check: $(INSTALLED) ## lint and type-check
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup demo serve bench soak perf test check clean
+.PHONY: help setup demo serve train-demo bench soak perf test check clean

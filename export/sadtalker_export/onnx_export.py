@@ -30,6 +30,7 @@ from .specs import SPECS, NetworkSpec, TensorSpec
 
 OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
 OFFICIAL = Path("weights/official")
+DEMO = Path(__file__).parent / "demo"
 MODEL, BF16_MODEL = "model.onnx", "model_bf16.onnx"
 PRECISIONS = ("fp32", "fp16", "bf16")
 RECORD = "exported.json"  # what lies in a model repository, for those who start a server on it
@@ -46,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         required=True,
-        help=f"a directory of checkpoint files, `official` for {OFFICIAL}, or `tiny` for small made-up networks",
+        help=f"a directory of checkpoint files, `official` for {OFFICIAL}, `demo` for small trained networks "
+        "that come along, or `tiny` for smaller made-up ones",
     )
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="Triton model repository")
     parser.add_argument(
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load_weights(name: str) -> tuple[Preset, dict[str, nn.Module]]:
-    """The networks that `--weights` names: `tiny`, `official`, or a directory. Raises `CheckpointError`.
+    """The networks that `--weights` names: `tiny`, `demo`, `official`, or a directory. Raises `CheckpointError`.
 
     Those that find and restore faces are among them where their files are there. `tiny` has the enhancer, but no
     detectors: made-up ones find no face.
@@ -78,7 +80,7 @@ def load_weights(name: str) -> tuple[Preset, dict[str, nn.Module]]:
     if name == "tiny":
         tiny = PRESETS["tiny"]
         return tiny, loading.synthetic_networks(tiny) | loading.synthetic_networks(tiny, {"face_enhancer"})
-    directory = OFFICIAL if name == "official" else Path(name)
+    directory = {"official": OFFICIAL, "demo": DEMO}.get(name, Path(name))
     preset, networks = loading.load_directory(directory)
     return preset, networks | loading.load_restoration(directory, preset)
 

@@ -38,6 +38,7 @@ class Preset:
 
 _TINY_RESNET = ResNetSize(width=8, blocks=(1, 1, 1, 1))
 _TINY_AUDIO = AudioEncoderSize(widths=(4, 8, 16, 32, 64))
+_DEMO_AUDIO = AudioEncoderSize(widths=(16, 32, 64, 96, 128))
 
 PRESETS = {
     preset.name: preset
@@ -59,6 +60,19 @@ PRESETS = {
             face_detector=FaceDetectorSize(_TINY_RESNET, width=16),
             face_alignment=FaceAlignmentSize(width=16, stacks=2),
             face_parser=FaceParserSize(widths=(8, 8, 8, 8, 8), blocks=1),
+        ),
+        Preset(
+            "demo",  # narrow but trained, by `sadtalker-export train`; see demo/README.md
+            audio2exp=Audio2ExpSize(_DEMO_AUDIO),
+            audio2pose=Audio2PoseSize(_TINY_AUDIO, hidden=64, unet_widths=(8, 16, 32, 64)),
+            face_reconstruction=FaceReconstructionSize(ResNetSize(width=12, blocks=(1, 1, 1, 1))),
+            keypoint_detector=KeypointDetectorSize(width=6, max_width=96),
+            face_renderer=FaceRendererSize(
+                AppearanceEncoderSize(width=12, residual_blocks=1, carries_picture=True),
+                DenseMotionSize(compressed=1, width=4, max_width=64, mask_kernel=1),
+                SpadeDecoderSize(features=32, middle=48, middle_blocks=2, up=(24, 12), hidden=(16, 12, 8)),
+            ),
+            motion=MotionSize(width=96),
         ),
     )
 }

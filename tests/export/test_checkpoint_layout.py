@@ -112,7 +112,7 @@ def test_many_problems_are_counted_not_all_told(directory: Path) -> None:
 
 def test_an_unknown_width_names_the_presets(directory: Path) -> None:
     rewrite(directory, **{APPEARANCE: torch.zeros(5, 3, 3, 3)})
-    with pytest.raises(CheckpointError, match=r"5 channels; expected official \(64\), tiny \(8\)"):
+    with pytest.raises(CheckpointError, match=r"5 channels; expected official \(64\), tiny \(8\), demo \(12\)"):
         loading.load_directory(directory)
 
 

@@ -66,8 +66,8 @@ def assemble(
         ours: dict[str, dict[str, Tensor]] = {name: {} for name in wanted}
         for key, value in state.items():
             target = file.ours(key)
-            if target and target[0] in wanted:
-                ours[target[0]][target[1]] = value
+            if target and target[0] in wanted:  # the networks compute in float32, whatever they were stored in
+                ours[target[0]][target[1]] = value.float() if value.is_floating_point() else value
         for name, network in build_networks(preset, wanted).items():
             network.load_state_dict(ours[name], strict=True, assign=True)
             networks[name] = network.requires_grad_(False)
@@ -96,13 +96,18 @@ def write_synthetic(directory: Path, preset: Preset, file: CheckpointFile) -> Pa
     """Write one file in the official layout from deterministic values; atomic."""
     shapes = expected_shapes(file, preset)
     tensors = {k: torch.from_numpy(v) for k, v in synthetic.state(file, shapes).items()}
+    return write(directory, file, tensors)
+
+
+def write(directory: Path, file: CheckpointFile, tensors: Mapping[str, Tensor]) -> Path:
+    """Write tensors by official key as one file; atomic."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / file.name
     partial = path.with_name(path.name + ".partial")
     if _is_safetensors(file):
-        safetensors.torch.save_file(tensors, partial)
+        safetensors.torch.save_file(dict(tensors), partial)
     else:
-        torch.save({file.entry: tensors} if file.entry else tensors, partial)
+        torch.save({file.entry: dict(tensors)} if file.entry else dict(tensors), partial)
     return partial.replace(path)
 
 

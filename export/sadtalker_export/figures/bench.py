@@ -1,8 +1,6 @@
 """What a producer works with: inputs by name, networks with deterministic weights, and the server's own modules."""
 
 import gc
-import importlib.util
-import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from ..checkpoint import loading, synthetic
 from ..checkpoint.layout import Shape
 from ..errors import UsageError
 from ..presets import PRESETS
+from ..repository_modules import repository_module
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -67,16 +66,7 @@ class Bench:
 
     def module(self, model: str, name: str) -> ModuleType:
         """A module of the model repository: the very code that Triton runs."""
-        path = self._repository / model / "1" / f"{name}.py"
-        if not path.is_file():
-            raise UsageError(f"{path}: not found; --repository names the directory of Triton models")
-        full_name = f"_model_repository_{model}_{name}"
-        spec = importlib.util.spec_from_file_location(full_name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full_name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-        return module
+        return repository_module(model, name, self._repository)
 
     def release(self, keep: Collection[str]) -> None:
         """Forget all networks and sessions but those named."""

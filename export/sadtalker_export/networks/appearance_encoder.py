@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import ConvNorm
+from .picture_transfer import carry
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class AppearanceEncoderSize:
     channels: int = 32  # of the volume
     depth: int = 16
     residual_blocks: int = 6
+    carries_picture: bool = False  # see `picture_transfer`
 
 
 class ResidualBlock3d(nn.Module):
@@ -38,7 +40,7 @@ class AppearanceEncoder(nn.Module):
 
     def __init__(self, size: AppearanceEncoderSize) -> None:
         super().__init__()
-        self.channels, self.depth = size.channels, size.depth
+        self.channels, self.depth, self.carries_picture = size.channels, size.depth, size.carries_picture
         self.stem = ConvNorm(3, size.width)
         self.down = nn.ModuleList(
             ConvNorm(size.width * 2**i, size.width * 2 ** (i + 1), change="down") for i in range(size.down_blocks)
@@ -54,4 +56,4 @@ class AppearanceEncoder(nn.Module):
         x = x.reshape(x.shape[0], self.channels, self.depth, *x.shape[2:])
         for block in self.residual:
             x = block(x)
-        return x
+        return carry(x, image) if self.carries_picture else x

@@ -69,16 +69,21 @@ class DenseMotion(nn.Module):
         self.occlusion = nn.Conv2d(features * size.depth, 1, 7, padding=3)
 
     def forward(self, volume: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.motion_features(volume)
-        shifts = source_keypoints - driving_keypoints
-        shifts = torch.cat([torch.zeros_like(shifts[:, :1]), shifts], 1)
-        moved = self.moved_features(features, shifts)
+        shifts = self.shifts(source_keypoints, driving_keypoints)
+        decided = self.hourglass(self.candidates(self.motion_features(volume), source_keypoints, driving_keypoints))
+        return self.flow(decided, shifts), torch.sigmoid(self.occlusion(decided.flatten(1, 2)))
+
+    def shifts(self, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
+        """The candidates' translations, the background's first: [B, K+1, 3]."""
+        return F.pad(source_keypoints - driving_keypoints, (0, 0, 1, 0))
+
+    def candidates(self, features: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
+        """What the hourglass reads: per candidate a heat map and the features under its motion."""
         shape = features.shape[2:]
+        moved = self.moved_features(features, self.shifts(source_keypoints, driving_keypoints))
         heat = gaussian_maps(driving_keypoints, shape) - gaussian_maps(source_keypoints, shape)
         heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], 1)
-        candidates = torch.cat([heat.unsqueeze(2), moved], 2).flatten(1, 2)
-        decided = self.hourglass(candidates)
-        return self.flow(decided, shifts), torch.sigmoid(self.occlusion(decided.flatten(1, 2)))
+        return torch.cat([heat.unsqueeze(2), moved], 2).flatten(1, 2)
 
     def motion_features(self, volume: Tensor) -> Tensor:
         """What of the portrait the motion estimate looks at: [B, compressed, D, H, W]."""
@@ -95,11 +100,16 @@ class DenseMotion(nn.Module):
 
     def flow(self, features: Tensor, shifts: Tensor) -> Tensor:
         """The decision among the candidates, from the hourglass's features [B, C, D, H, W]: [B, D, H, W, 3]."""
-        mask = F.softmax(self.mask(features), 1)
-        mask = torch.where(mask < MASK_FLOOR, torch.zeros_like(mask), mask)
-        # sum over candidates of mask * (grid + shift)
-        grid = mask.sum(1).unsqueeze(-1) * inclusive_grid(tuple(features.shape[2:]), features)
-        return grid + torch.einsum("bkdhw,bkc->bdhwc", mask, shifts)
+        return mixed_flow(self.mask(features), shifts)
+
+
+def mixed_flow(logits: Tensor, shifts: Tensor) -> Tensor:
+    """Candidate motions weighed by softmax(logits [B, K+1, D, H, W]): [B, D, H, W, 3]."""
+    mask = F.softmax(logits, 1)
+    mask = torch.where(mask < MASK_FLOOR, torch.zeros_like(mask), mask)
+    # sum over candidates of mask * (grid + shift)
+    grid = mask.sum(1).unsqueeze(-1) * inclusive_grid(tuple(logits.shape[2:]), logits)
+    return grid + torch.einsum("bkdhw,bkc->bdhwc", mask, shifts)
 
 
 def gaussian_maps(keypoints: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .appearance_encoder import AppearanceEncoderSize
 from .convolution import ConvNorm
 from .dense_motion import DenseMotion, DenseMotionSize
+from .picture_transfer import transfer
 from .spade_decoder import SpadeDecoder, SpadeDecoderSize
 
 
@@ -24,6 +25,7 @@ class FaceRenderer(nn.Module):
     def __init__(self, size: FaceRendererSize) -> None:
         super().__init__()
         features = size.decoder.features
+        self.transfers_picture = size.appearance.carries_picture
         self.dense_motion = DenseMotion(size.motion)
         self.flatten = ConvNorm(size.appearance.channels * size.appearance.depth, features, slope=0.01)
         self.project = nn.Conv2d(features, features, 1)
@@ -31,7 +33,11 @@ class FaceRenderer(nn.Module):
 
     def forward(self, volume: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
         flow, occlusion = self.dense_motion(volume, source_keypoints, driving_keypoints)
+        frames = self.decode(volume, flow, occlusion)
+        return transfer(frames, volume, flow, occlusion) if self.transfers_picture else frames
+
+    def decode(self, volume: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
+        """The network's own frames, from the volume under a flow: [B, 3, 4H, 4W]."""
         warped = F.grid_sample(volume, flow, align_corners=False)
-        features = self.project(self.flatten(warped.flatten(1, 2))) * occlusion
-        frames: Tensor = self.decoder(features)
+        frames: Tensor = self.decoder(self.project(self.flatten(warped.flatten(1, 2))) * occlusion)
         return frames

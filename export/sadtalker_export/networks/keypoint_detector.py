@@ -42,6 +42,10 @@ class KeypointDetector(nn.Module):
         self.heatmaps = nn.Conv3d(widths[0], size.keypoints, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
+        return expectation(self.scores(image))
+
+    def scores(self, image: Tensor) -> Tensor:
+        """Heat maps before the softmax: [B, K, D, H/4, W/4]."""
         x = F.conv2d(image, self.blur, stride=SHRINK, padding=BLUR_TAPS // 2, groups=3)
         for down in self.down:
             x = down(x)
@@ -49,7 +53,8 @@ class KeypointDetector(nn.Module):
         x = x.reshape(x.shape[0], -1, self.depth, *x.shape[2:])
         for up in self.up:
             x = up(x)
-        return expectation(self.heatmaps(x))
+        scores: Tensor = self.heatmaps(x)
+        return scores
 
 
 def expectation(heatmaps: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class SpectralConv2d(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        return self.weight_orig / torch.dot(self.weight_u, self.weight_orig.flatten(1) @ self.weight_v)
+        # u^T W v as a plain sum: training in mixed precision would round a matrix product
+        return self.weight_orig / (self.weight_u.unsqueeze(1) * self.weight_orig.flatten(1) * self.weight_v).sum()
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight, self.bias, padding=self.weight_orig.shape[2] // 2)

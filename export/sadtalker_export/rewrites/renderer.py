@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ..networks.convolution import ConvNorm
 from ..networks.dense_motion import DenseMotion, Hourglass3d, gaussian_maps
 from ..networks.face_renderer import FaceRenderer
+from ..networks.picture_transfer import transfer
 from .folding import fold_norm
 from .narrow_convolution import NarrowConvolution
 from .resize_convolution import ResizeConvolution
@@ -41,6 +42,7 @@ class FastRenderer(nn.Module):
         self.up = nn.ModuleList(UpConvNorm(block) for block in hourglass.up if isinstance(block, ConvNorm))
         self.flatten, self.project = renderer.flatten, renderer.project
         self.decoder = FastSpadeDecoder(renderer.decoder)
+        self.transfers_picture = renderer.transfers_picture
 
     def forward(self, appearance: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
         b, frames = driving_keypoints.shape[:2]
@@ -54,6 +56,8 @@ class FastRenderer(nn.Module):
         warped = sample_volume(appearance, flow.reshape(b, frames, *flow.shape[1:]))
         features = self.project(self.flatten(warped.flatten(0, 1).flatten(1, 2))) * occlusion
         images: Tensor = self.decoder(features)
+        if self.transfers_picture:
+            images = transfer(images, appearance.repeat_interleave(frames, 0), flow, occlusion)
         return images.reshape(b, frames, *images.shape[1:])
 
     def _candidates(self, appearance: Tensor, source: Tensor, driving: Tensor, shifts: Tensor) -> Tensor:

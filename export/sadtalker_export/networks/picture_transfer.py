@@ -1,0 +1,61 @@
+"""The portrait's own pixels in every frame: sharp where they were visible, decoded where they were not.
+
+A narrow decoder cannot redraw a face in detail. So the volume carries the picture in its last three channels, whose
+depth slices are the 4 x 4 pixels of every cell, and what moved into view undisturbed is copied from there.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .convolution import inclusive_grid
+
+COLOURS = 3
+CELL = 4  # pixels a side of the picture that a cell of the volume stands for
+DECODED, COPIED = 0.3, 0.7  # occlusion up to which a pixel is decoded, and from which it is copied
+
+
+def carry(volume: Tensor, picture: Tensor) -> Tensor:
+    """Put a picture [B, 3, 4H, 4W] in the place of the last channels of a volume [B, C, 16, H, W]."""
+    pixels = F.pixel_unshuffle(picture, CELL)
+    pixels = pixels.reshape(-1, COLOURS, CELL * CELL, *pixels.shape[2:])
+    return torch.cat([volume[:, :-COLOURS], pixels], 1)
+
+
+def carried(volume: Tensor) -> Tensor:
+    """The picture [B, 3, 4H, 4W] in a volume."""
+    return F.pixel_shuffle(volume[:, -COLOURS:].flatten(1, 2), CELL)
+
+
+def transfer(frames: Tensor, volume: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
+    """Decoded frames [B, 3, 4H, 4W] with the carried picture wherever it was visible."""
+    picture = carried(volume)
+    shift = planar_shift(flow, inclusive_grid((1, *flow.shape[2:4]), flow))
+    return blend(frames, warp(picture, shift, pixel_centres(picture)), occlusion)
+
+
+def blend(decoded: Tensor, copied: Tensor, occlusion: Tensor) -> Tensor:
+    """Both [B, 3, 4H, 4W], by the occlusion map [B, 1, H, W]."""
+    visible = F.interpolate(occlusion, scale_factor=float(CELL), mode="bilinear", align_corners=False)
+    return decoded + ((visible - DECODED) / (COPIED - DECODED)).clamp(0, 1) * (copied - decoded)
+
+
+def planar_shift(flow: Tensor, grid: Tensor) -> Tensor:
+    """The mean over depth of how far a flow [B, D, H, W, 3] departs from its grid, in x and y: [B, 2, H, W]."""
+    return (flow - grid)[..., :2].mean(1).permute(0, 3, 1, 2)
+
+
+def warp(picture: Tensor, shift: Tensor, centres: Tensor) -> Tensor:
+    """A picture [B, 3, H, W] seen at pixel `centres` [1 or B, h, w, 2] after a shift [B, 2, h/4, w/4]."""
+    shift = F.interpolate(shift, scale_factor=float(CELL), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    # A step of the flow's grid, which includes both ends, is a cell; here the frame's edges are at -1 and 1.
+    width, height = picture.shape[3] // CELL, picture.shape[2] // CELL
+    shift = shift * shift.new_tensor([(width - 1) / width, (height - 1) / height])
+    return F.grid_sample(picture, centres + shift, padding_mode="border", align_corners=False)
+
+
+def pixel_centres(picture: Tensor) -> Tensor:
+    """Coordinates (x, y) of the pixels of [..., H, W], the frame's edges at -1 and 1: [1, H, W, 2]."""
+    y, x = ((torch.arange(n, dtype=picture.dtype, device=picture.device) * 2 + 1) / n - 1 for n in picture.shape[-2:])
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([x, y], -1).unsqueeze(0)

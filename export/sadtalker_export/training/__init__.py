@@ -1,0 +1,1 @@
+"""A small talking head, trained on procedural portraits and synthetic speech: `sadtalker-export train`."""

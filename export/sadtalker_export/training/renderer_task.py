@@ -1,0 +1,156 @@
+"""The renderer and the keypoint detector, supervised by the exact motion between a person's frames."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.appearance_encoder import AppearanceEncoder
+from ..networks.face_renderer import FaceRenderer
+from ..networks.keypoint_detector import KeypointDetector, expectation
+from ..networks.motion import rotation_matrix
+from ..networks.picture_transfer import CELL
+from .coefficients import KEYPOINT_MOTION, PITCH, ROLL, VERTICAL, YAW
+from .episodes import DRIVEN, Episode, episode, episode_buffer
+from .face_shape import GRID
+from .losses import flow_loss, importance, keypoint_loss, picture_loss, visibility_loss
+from .task import Losses, Material, Task
+from .windows import Windows, encode, render
+
+WINDOW = 32  # cells a side, of training on a processor
+HELD_OUT = 10**9  # seeds from here on are never trained on
+EVALUATED = 6  # episodes
+CAPACITY = 1500  # episodes kept, of 1.3 MB each
+DOUBT = 0.015  # standard deviation of the noise on canonical keypoints, units of the frame
+
+
+@dataclass(frozen=True)
+class RendererBatch:
+    """N portraits with `DRIVEN` frames each, B = N * DRIVEN; pictures are float32 RGB in [0, 1]."""
+
+    source: Tensor  # [N, 3, 256, 256]
+    driving: Tensor  # [B, 3, 256, 256]
+    flow: Tensor  # [B, 64, 64, 2]
+    visible: Tensor  # [B, 64, 64]
+    keypoints: Tensor  # canonical [N, 15, 3]
+    source_coefficients: Tensor  # [N, 70]
+    driving_coefficients: Tensor  # [B, 70]
+
+    @classmethod
+    def of(cls, episodes: list[Episode], device: torch.device) -> "RendererBatch":
+        def stack(name: str) -> Tensor:
+            return torch.from_numpy(np.stack([getattr(e, name) for e in episodes])).to(device)
+
+        def pictures(name: str) -> Tensor:
+            return stack(name).movedim(-1, -3).float() / 255
+
+        return cls(
+            pictures("source"),
+            pictures("driving").flatten(0, 1),
+            stack("flow").float().flatten(0, 1),
+            stack("visible").float().flatten(0, 1),
+            stack("keypoints"),
+            stack("source_coefficients"),
+            stack("driving_coefficients").flatten(0, 1),
+        )
+
+
+def move_keypoints(canonical: Tensor, coefficients: Tensor) -> Tensor:
+    """Keypoints [B, 15, 3] under coefficients [B, 70]: what the motion network is taught to do."""
+    degrees = torch.rad2deg(coefficients[:, [YAW, PITCH, ROLL]]).unbind(1)
+    basis = torch.from_numpy(KEYPOINT_MOTION).to(canonical)
+    moved = canonical @ rotation_matrix(*degrees).transpose(1, 2)
+    moved = moved + torch.einsum("bc,ckd->bkd", coefficients[:, : len(basis)], basis)
+    return moved + F.pad(coefficients[:, None, VERTICAL : VERTICAL + 1], (1, 1))
+
+
+class RendererTask(Task):
+    name = "renderer"
+    network_names = frozenset({"appearance_encoder", "keypoint_detector", "face_renderer"})
+    budget = 400_000
+    rate = 2e-3
+    slow = ("face_renderer.dense_motion.occlusion",)
+
+    @contextmanager
+    def material(self, samples: int) -> Iterator[Material]:
+        portraits = 2 if self.means.small else 16
+        first_seed = self.means.seed * 10**7 + samples // DRIVEN
+        with episode_buffer(self.means.workers, CAPACITY, first_seed) as buffer:
+            yield lambda: RendererBatch.of(buffer.draw(portraits), self.means.device)
+
+    def losses(self, batch: RendererBatch, progress: float) -> tuple[Losses, int]:
+        encoder, detector = self.networks["appearance_encoder"], self.networks["keypoint_detector"]
+        renderer = self.networks["face_renderer"]
+        assert isinstance(encoder, AppearanceEncoder)
+        assert isinstance(detector, KeypointDetector)
+        assert isinstance(renderer, FaceRenderer)
+        source = batch.source.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(source.device.type, torch.bfloat16):
+            volume = encode(encoder, source, residual=not self.means.small).float()
+            scores = detector.scores(source).float()
+        found = expectation(scores)
+
+        # Partly the detector's own keypoints, partly the true ones; a little wrong in both, as they will be in use.
+        trusted = torch.rand(len(source), 1, 1, device=found.device) < min(0.5, 5 * progress)
+        canonical = torch.where(trusted, found.detach(), batch.keypoints)
+        canonical = canonical + DOUBT * torch.randn_like(canonical)
+        source_keypoints = each(move_keypoints(canonical, batch.source_coefficients))
+        driving_keypoints = move_keypoints(each(canonical), batch.driving_coefficients)
+        windows = Windows.around(driving_keypoints, WINDOW if self.means.small else GRID)
+        rendered = render(renderer, volume, source_keypoints, driving_keypoints, windows, mixed=True)
+
+        truth = windows.cut(batch.driving, CELL)
+        weight = windows.cut(importance(driving_keypoints, source.shape[2]), CELL)
+        coarse = F.avg_pool2d(weight, CELL)[:, 0]
+        visible = windows.cut(batch.visible)
+        true_flow = windows.cut(batch.flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return {
+            "frame": picture_loss(rendered.frames, truth, weight),
+            "decoded": 0.7 * picture_loss(rendered.decoded, truth, weight),
+            "flow": 10 * flow_loss(rendered.flow, true_flow, coarse * visible),
+            "visible": 0.3 * visibility_loss(rendered.visibility, visible, coarse),
+            "keypoints": keypoint_loss(scores, found, batch.keypoints),
+        }, len(truth)
+
+    def evaluate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """PSNR (dB) of held-out frames: of the portrait itself, driven, around the driven mouth, and there if the
+        portrait were copied; mean keypoint error and mean flow error where it is known, units of the frame."""
+        figures: dict[str, list[float]] = {}
+        for i in range(EVALUATED):
+            batch = RendererBatch.of([episode(HELD_OUT + i)], self.means.device)
+            volume, canonical = (
+                networks["appearance_encoder"](batch.source),
+                networks["keypoint_detector"](batch.source),
+            )
+            source = move_keypoints(canonical, batch.source_coefficients)
+            driving = move_keypoints(canonical.expand(DRIVEN, -1, -1), batch.driving_coefficients)
+            renderer = networks["face_renderer"]
+            frames = renderer(volume.expand(DRIVEN, *volume.shape[1:]), source.expand_as(driving), driving)
+            mouth = importance(driving, batch.source.shape[2]) > 1.5
+            measured = {
+                "self": psnr(renderer(volume, source, source), batch.source),
+                "driven": psnr(frames, batch.driving),
+                "mouth": psnr(frames, batch.driving, mouth),
+                "mouth_copied": psnr(batch.source.expand_as(frames), batch.driving, mouth),
+                "keypoints": float((canonical - batch.keypoints).abs().mean()),
+            }
+            for name, value in measured.items():
+                figures.setdefault(name, []).append(value)
+        return {name: float(np.mean(values)) for name, values in figures.items()}
+
+
+def each(x: Tensor) -> Tensor:
+    """What belongs to a portrait, once for each of its driven frames."""
+    return x.repeat_interleave(DRIVEN, 0)
+
+
+def psnr(frames: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
+    """Mean over frames [B, 3, H, W], in dB, of whole frames or where a mask [B, 1, H, W] is set."""
+    error = (frames - truth).square().mean(1, keepdim=True)
+    where = torch.ones_like(error, dtype=torch.bool) if where is None else where
+    mean = (error * where).sum((1, 2, 3)) / where.sum((1, 2, 3))
+    return float((-10 * torch.log10(mean.clamp_min(1e-10))).mean())
