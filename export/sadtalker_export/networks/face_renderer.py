@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .appearance_encoder import AppearanceEncoderSize
 from .convolution import ConvNorm
 from .dense_motion import DenseMotion, DenseMotionSize
-from .picture_transfer import transfer
+from .picture_transfer import carried, transfer
 from .spade_decoder import SpadeDecoder, SpadeDecoderSize
 
 
@@ -34,7 +34,7 @@ class FaceRenderer(nn.Module):
     def forward(self, volume: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
         flow, occlusion = self.dense_motion(volume, source_keypoints, driving_keypoints)
         frames = self.decode(volume, flow, occlusion)
-        return transfer(frames, volume, flow, occlusion) if self.transfers_picture else frames
+        return transfer(frames, carried(volume), flow, occlusion) if self.transfers_picture else frames
 
     def decode(self, volume: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
         """The network's own frames, from the volume under a flow: [B, 3, 4H, 4W]."""

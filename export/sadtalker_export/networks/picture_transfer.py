@@ -27,9 +27,8 @@ def carried(volume: Tensor) -> Tensor:
     return F.pixel_shuffle(volume[:, -COLOURS:].flatten(1, 2), CELL)
 
 
-def transfer(frames: Tensor, volume: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
-    """Decoded frames [B, 3, 4H, 4W] with the carried picture wherever it was visible."""
-    picture = carried(volume)
+def transfer(frames: Tensor, picture: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
+    """Decoded frames [B, 3, 4H, 4W] with the portrait's pixels wherever they were visible."""
     shift = planar_shift(flow, inclusive_grid((1, *flow.shape[2:4]), flow))
     return blend(frames, warp(picture, shift, pixel_centres(picture)), occlusion)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ..networks.convolution import ConvNorm
 from ..networks.dense_motion import DenseMotion, Hourglass3d, gaussian_maps
 from ..networks.face_renderer import FaceRenderer
-from ..networks.picture_transfer import transfer
+from ..networks.picture_transfer import carried, transfer
 from .folding import fold_norm
 from .narrow_convolution import NarrowConvolution
 from .resize_convolution import ResizeConvolution
@@ -57,7 +57,8 @@ class FastRenderer(nn.Module):
         features = self.project(self.flatten(warped.flatten(0, 1).flatten(1, 2))) * occlusion
         images: Tensor = self.decoder(features)
         if self.transfers_picture:
-            images = transfer(images, appearance.repeat_interleave(frames, 0), flow, occlusion)
+            picture = carried(appearance).unsqueeze(1).expand(-1, frames, -1, -1, -1).flatten(0, 1)
+            images = transfer(images, picture, flow, occlusion)
         return images.reshape(b, frames, *images.shape[1:])
 
     def _candidates(self, appearance: Tensor, source: Tensor, driving: Tensor, shifts: Tensor) -> Tensor:

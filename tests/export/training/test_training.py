@@ -84,10 +84,10 @@ def test_a_visible_picture_is_copied_and_a_hidden_one_decoded() -> None:
     volume = carry(volume, picture)
     still = inclusive_grid((16, 64, 64), volume).unsqueeze(0)
     seen, hidden = torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
-    torch.testing.assert_close(transfer(decoded, volume, still, seen), picture, atol=1e-4, rtol=0)
-    assert torch.equal(transfer(decoded, volume, still, hidden), decoded)
+    torch.testing.assert_close(transfer(decoded, carried(volume), still, seen), picture, atol=1e-4, rtol=0)
+    assert torch.equal(transfer(decoded, carried(volume), still, hidden), decoded)
     shift = torch.tensor([2 * 3 / 63, -2 * 2 / 63, 0])  # three cells to the right, two up
-    moved = transfer(decoded, volume, still + shift, seen)
+    moved = transfer(decoded, carried(volume), still + shift, seen)
     torch.testing.assert_close(moved[..., 12:244, 4:232], picture[..., 4:236, 16:244], atol=1e-3, rtol=0)
 
 
