@@ -175,7 +175,7 @@ SPECS = {
             ),
             half_tolerance=4,
             places=frozenset({"source_keypoints", "driving_keypoints"}),
-            for_cpu=with_winograd,
+            for_cpu=lambda module: with_winograd(module, FRAMES),
         ),
     )
 }

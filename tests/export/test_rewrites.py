@@ -129,21 +129,22 @@ def test_a_convolution_of_volumes_by_slices():
     assert_same(DeepConvolution(conv)(x), conv(x))
 
 
-def test_only_copies_and_what_gains_become_tiles():
-    wide, narrow = torch.nn.Conv2d(128, 128, 3, padding=1), torch.nn.Conv2d(128, 64, 3, padding=1)
-    network = torch.nn.Sequential(wide, narrow)
-    rewritten = with_winograd(network.double())
-    assert [type(layer) for layer in rewritten] == [WinogradConvolution, torch.nn.Conv2d]
-    assert list(network) == [wide, narrow]
-    x = random("x", 1, 128, 4, 8)
-    assert_same(rewritten(x), network(x))
-
-
 def test_the_whole_decoder():
     size = SpadeDecoderSize(features=6, middle=8, middle_blocks=2, up=(6, 4), hidden=(5, 4, 3))
     decoder = fill(SpadeDecoder(size))
     features = random("features", 2, 6, 8, 8)
     assert_same(FastSpadeDecoder(decoder)(features), decoder(features))
+
+
+def test_the_whole_decoder_by_tiles_leaves_the_original_as_it_was():
+    size = SpadeDecoderSize(features=6, middle=128, middle_blocks=1, up=(6, 4), hidden=(128, 128, 3))
+    fast = FastSpadeDecoder(fill(SpadeDecoder(size)))
+    features = random("features", 4, 6, 4, 8)
+    tiled = with_winograd(fast, frames=2)
+    kinds = [type(part) for part in tiled.modules()]
+    assert (kinds.count(WinogradConvolution), kinds.count(WinogradModulation)) == (3, 3)
+    assert WinogradConvolution not in [type(part) for part in fast.modules()]
+    assert_same(tiled(features), fast(features))
 
 
 def test_the_whole_renderer_over_portraits_and_frames():

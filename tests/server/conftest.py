@@ -13,10 +13,16 @@ HOLD = "dynamic_batching { max_queue_delay_microseconds: 20000000 }"
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four models: `doubling` and `lookup` batch dynamically, `doubling` with OpenVINO; `product` does not batch."""
+    """`doubling`, `single` and `lookup` batch dynamically, the first two with OpenVINO; `product` does not batch."""
     folder = tmp_path_factory.mktemp("repository")
     throwaway.add_model(
         folder, "doubling", throwaway.doubling(), f"{throwaway.DOUBLING_CONFIG}{HOLD}{throwaway.OPENVINO}"
+    )
+    throwaway.add_model(
+        folder,
+        "single",
+        throwaway.doubling(),
+        f"{throwaway.DOUBLING_CONFIG}{HOLD}{throwaway.OPENVINO}{throwaway.ONE_ITEM_PER_RUN}",
     )
     throwaway.add_model(folder, "lookup", throwaway.lookup(), f"{throwaway.LOOKUP_CONFIG}{HOLD}")
     throwaway.add_model(folder, "product", throwaway.repeated_product(), throwaway.REPEATED_PRODUCT_CONFIG)

@@ -59,6 +59,7 @@ def test_threads_mode_and_level_reach_the_session() -> None:
     ("config", "message"),
     [
         (with_parameters(intra_op_thread_count="two"), "intra_op_thread_count must be a whole number, not 'two'"),
+        (with_parameters(one_item_per_run="2"), "one_item_per_run must be 0 or 1, not 2"),
         (with_parameters(execution_mode="2"), r"execution_mode must be 0 \(sequential\) or 1 \(parallel\), not 2"),
         ({"optimization": {"graph": {"level": 3}}}, r"level must be one of \[-1, 0, 1, 2\], not 3"),
     ],
@@ -90,6 +91,13 @@ def test_openvino_runs_the_model(model: Path) -> None:
     for rows in (1, 3):
         x = np.full((rows, throwaway.WIDTH), 1.25, np.float32)
         np.testing.assert_array_equal(session.run(["y"], {"x": x})[0], 2 * x)
+
+
+def test_a_session_for_one_item_per_run(model: Path) -> None:
+    config = {"input": [tensor("x")], "output": [tensor("y")], "max_batch_size": 8}
+    config |= with_parameters(one_item_per_run="1") | accelerated("cpu", "openvino")
+    session = onnx_session.open_session(model, config, "CPU", "0")
+    assert session.get_inputs()[0].shape == [1, throwaway.WIDTH]
 
 
 @pytest.mark.usefixtures("gpu_build")

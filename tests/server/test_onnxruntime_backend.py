@@ -11,10 +11,11 @@ from throwaway_requests import Counter, ask, ask_together
 from tritonclient.utils import InferenceServerException
 
 
-def test_concurrent_requests_share_one_execution(server: Server) -> None:
+@pytest.mark.parametrize("model", ["doubling", "single"])
+def test_concurrent_requests_share_one_execution(server: Server, model: str) -> None:
     requests = [np.full((rows, throwaway.WIDTH), rows, np.float32) for rows in (1, 2, 5)]
-    counter = Counter(server.grpc_url, "doubling")
-    answers = ask_together(server.grpc_url, "doubling", requests)
+    counter = Counter(server.grpc_url, model)
+    answers = ask_together(server.grpc_url, model, requests)
     for request, answer in zip(requests, answers, strict=True):
         np.testing.assert_array_equal(answer, 2 * request)
     assert counter.executions(items=8) == 1

@@ -44,6 +44,11 @@ instance_group [ {{ count: 1 kind: KIND_CPU }} ]
 """
 
 
+ONE_ITEM_PER_RUN = """
+parameters { key: "one_item_per_run" value: { string_value: "1" } }
+"""
+
+
 def lookup() -> onnx.GraphProto:
     """value = table[index], a table of three: any other index makes ONNX Runtime fail."""
     index = helper.make_tensor_value_info("index", TensorProto.INT64, ["batch", 1])

@@ -12,6 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 NAMES = {
     "doubling": ("x", "y", "FP32"),
+    "single": ("x", "y", "FP32"),
     "lookup": ("index", "value", "INT64"),
     "product": ("steps", "product", "INT64"),
 }

@@ -80,6 +80,19 @@ class FastSpadeBlock(nn.Module):
         return out
 
 
+class Doubling(nn.Module):
+    """`FastSpadeBlock` behind a doubling, with what its Spades read: x, features -> x at twice the size."""
+
+    def __init__(self, block: SpadeBlock, factor: int) -> None:
+        super().__init__()
+        self.shared = ResizeConvolution(*_shared_weights([block]), factor)
+        self.block = FastSpadeBlock(block)
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        out: Tensor = self.block(x, list(F.relu(self.shared(features)).chunk(self.block.spades, 1)), 2)
+        return out
+
+
 class FastSpadeDecoder(nn.Module):
     """The same function as `SpadeDecoder`: features [B, C, H, W] -> frames [B, 3, 4H, 4W]."""
 
@@ -90,18 +103,16 @@ class FastSpadeDecoder(nn.Module):
         up = [block for block in decoder.up if isinstance(block, SpadeBlock)]
         weight, bias = _shared_weights(middle)
         self.middle_shared = frozen_conv(weight, bias)
-        self.up_shared = nn.ModuleList(ResizeConvolution(*_shared_weights([b]), 2 ** (i + 1)) for i, b in enumerate(up))
         self.middle = nn.ModuleList(FastSpadeBlock(block) for block in middle)
-        self.up = nn.ModuleList(FastSpadeBlock(block) for block in up)
+        self.up = nn.ModuleList(Doubling(block, 2 ** (i + 1)) for i, block in enumerate(up))
 
     def forward(self, features: Tensor) -> Tensor:
         x = self.stem(features)
         shared = F.relu(self.middle_shared(features)).chunk(2 * len(self.middle), 1)
         for i, block in enumerate(self.middle):
             x = block(x, list(shared[2 * i : 2 * i + 2]), 1)
-        for block, up_shared in zip(self.up, self.up_shared, strict=True):
-            assert isinstance(block, FastSpadeBlock)
-            x = block(x, list(F.relu(up_shared(features)).chunk(block.spades, 1)), 2)
+        for double in self.up:
+            x = double(x, features)
         return torch.sigmoid(self.to_rgb(F.leaky_relu(x, SLOPE)))
 
 

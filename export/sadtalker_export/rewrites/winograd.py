@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .spade import Modulation
+from .spade import Doubling, FastSpadeDecoder, Modulation
 from .toom_cook import toom_cook
 
 OUTPUTS = 4
@@ -45,16 +45,18 @@ class TileConvolution(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         algorithm = toom_cook(OUTPUTS, TAPS)
-        evaluate = algorithm.weights.to(conv.weight)
-        weight = torch.einsum("vi,ocij,wj->vwoc", evaluate, conv.weight, evaluate).flatten(0, 1)
-        self.weight = nn.Parameter(weight.clone(), requires_grad=False)
+        self.channels = conv.in_channels
+        # The engine evaluates the weights when it loads them: a file with the results would be 4 x as large.
+        self.weight = nn.Parameter(conv.weight.permute(2, 3, 0, 1).reshape(TAPS**2, -1).clone(), requires_grad=False)
+        self.weights = nn.Parameter(torch.kron(*[algorithm.weights] * 2).to(conv.weight), requires_grad=False)
         bias = torch.zeros_like(conv.weight[:, 0, 0, 0]) if conv.bias is None else conv.bias
         self.bias = nn.Parameter(bias.clone(), requires_grad=False)
         self.outputs = nn.Parameter(torch.kron(*[algorithm.outputs] * 2).to(conv.weight), requires_grad=False)
 
     def forward(self, tiles: Tensor, height: int, width: int) -> Tensor:
-        products = tiles @ self.weight.transpose(1, 2)
-        channels = self.weight.shape[1]
+        channels = len(self.bias)
+        weight = (self.weights @ self.weight).reshape(VALUES**2, channels, self.channels)
+        products = tiles @ weight.transpose(1, 2)
         y = (self.outputs @ products.flatten(1)).reshape(
             OUTPUTS, OUTPUTS, -1, height // OUTPUTS, width // OUTPUTS, channels
         )
@@ -118,10 +120,25 @@ class DeepConvolution(nn.Module):
         return y.permute(1, 2, 3, 0, 4, 5).reshape(b, self.out, d, h, w) + self.bias
 
 
-def with_winograd(module: nn.Module) -> nn.Module:
-    """A copy of the module, in which every convolution that gains by it has its faster form."""
+class InParts(nn.Module):
+    """A `Doubling` of so many parts of the batch, one after the other: the same function in less memory."""
+
+    def __init__(self, doubling: Doubling, parts: int) -> None:
+        super().__init__()
+        self.doubling, self.parts = doubling, parts
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        parts = (t.reshape(self.parts, -1, *t.shape[1:]).unbind() for t in (x, features))
+        return torch.cat([self.doubling(*part) for part in zip(*parts, strict=True)])
+
+
+def with_winograd(module: nn.Module, frames: int) -> nn.Module:
+    """A copy of a module for batches of `frames` pictures each, with its convolutions in the form that is faster."""
     copied = copy.deepcopy(module)
     _replace(copied)
+    for part in copied.modules():
+        if isinstance(part, FastSpadeDecoder):
+            part.up[-1] = InParts(part.up[-1], frames)
     return copied
 
 

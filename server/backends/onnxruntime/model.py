@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from onnx_session import open_session
+from onnx_session import one_item_per_run, open_session
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 
@@ -34,6 +34,7 @@ class TritonPythonModel:
         self._session = open_session(model, config, args["model_instance_kind"], args["model_instance_device_id"])
         self._name = args["model_name"]
         self._batches = config["max_batch_size"] > 0
+        self._one_item_per_run = one_item_per_run(config)
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
 
@@ -70,7 +71,11 @@ class TritonPythonModel:
         return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
 
     def _run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return self._session.run(self._outputs, feed)
+        if not self._one_item_per_run:
+            return self._session.run(self._outputs, feed)
+        items = range(len(feed[self._inputs[0]]))
+        runs = [self._session.run(self._outputs, {name: a[i : i + 1] for name, a in feed.items()}) for i in items]
+        return [np.concatenate(output) for output in zip(*runs, strict=True)]
 
     def _response(self, outputs: Any) -> Any:
         tensors = [pb_utils.Tensor(name, array) for name, array in zip(self._outputs, outputs, strict=True)]

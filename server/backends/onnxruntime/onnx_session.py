@@ -2,7 +2,9 @@
 
 The fields mean what they mean to Triton's native backend (github.com/triton-inference-server/onnxruntime_backend):
 `optimization.execution_accelerators`, `optimization.graph.level` and the parameters `intra_op_thread_count`,
-`inter_op_thread_count`, `execution_mode`. The openvino accelerator takes one parameter more, `precision` (FP32, BF16).
+`inter_op_thread_count`, `execution_mode`. The openvino accelerator takes one parameter more, `precision` (FP32, BF16),
+and a model another, `one_item_per_run` (1 or 0): the items of a batch then run one after the other. A session for that
+one shape plans its memory once and takes much less; where an item fills the processor, it costs no time.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ TRITON_TYPES = {
     "tensor(double)": "TYPE_FP64",
 }
 
+BATCH_DIMENSION = "batch"  # how our exports name axis 0
+
 Config = Mapping[str, Any]
 Provider = tuple[str, dict[str, str]]
 
@@ -55,8 +59,9 @@ def open_session(model: Path, config: Config, instance_kind: str, device_id: str
     for name, _ in providers:
         if name not in session.get_providers():
             raise ValueError(f"onnxruntime could not load {name}; its reason is in the log above")
-    check_tensors("input", config["input"], session.get_inputs(), config["max_batch_size"])
-    check_tensors("output", config["output"], session.get_outputs(), config["max_batch_size"])
+    items = (1 if one_item_per_run(config) else -1) if config["max_batch_size"] > 0 else None
+    check_tensors("input", config["input"], session.get_inputs(), items)
+    check_tensors("output", config["output"], session.get_outputs(), items)
     return session
 
 
@@ -76,7 +81,16 @@ def session_options(config: Config) -> ort.SessionOptions:
     if level not in GRAPH_LEVELS:
         raise ValueError(f"optimization.graph.level must be one of {sorted(GRAPH_LEVELS)}, not {level}")
     options.graph_optimization_level = GRAPH_LEVELS[level]
+    if one_item_per_run(config):
+        options.add_free_dimension_override_by_name(BATCH_DIMENSION, 1)
     return options
+
+
+def one_item_per_run(config: Config) -> bool:
+    """The parameter of that name."""
+    if (value := _whole_number(config, "one_item_per_run")) > 1:
+        raise ValueError(f"parameter one_item_per_run must be 0 or 1, not {value}")
+    return bool(value)
 
 
 def execution_providers(config: Config, instance_kind: str, device_id: str) -> list[Provider]:
@@ -105,8 +119,11 @@ def execution_providers(config: Config, instance_kind: str, device_id: str) -> l
     return [*providers, ("CPUExecutionProvider", {})]
 
 
-def check_tensors(kind: str, declared: Sequence[Config], actual: Sequence[Any], max_batch_size: int) -> None:
-    """Raise ValueError where the `declared` tensors of the configuration differ from the `actual` ones of the file."""
+def check_tensors(kind: str, declared: Sequence[Config], actual: Sequence[Any], items: int | None) -> None:
+    """Raise ValueError where the `declared` tensors of the configuration differ from the `actual` ones of the file.
+
+    `items` is the length of the batch axis, -1 for any, None where there is none.
+    """
     found = {tensor.name: tensor for tensor in actual}
     names = [tensor["name"] for tensor in declared]
     missing = [name for name in names if name not in found]
@@ -117,7 +134,7 @@ def check_tensors(kind: str, declared: Sequence[Config], actual: Sequence[Any], 
         name, expected, onnx_type = tensor["name"], tensor["data_type"], found[tensor["name"]].type
         if expected != (got := TRITON_TYPES.get(onnx_type, onnx_type)):
             raise ValueError(f"{kind} '{name}': config.pbtxt says {expected}, the ONNX file has {got}")
-        dims = [-1] * (max_batch_size > 0) + [int(size) for size in tensor["dims"]]
+        dims = ([] if items is None else [items]) + [int(size) for size in tensor["dims"]]
         shape = [size if isinstance(size, int) else -1 for size in found[name].shape]
         if len(shape) != len(dims) or any(size not in (-1, dim) for size, dim in zip(shape, dims, strict=True)):
             raise ValueError(f"{kind} '{name}': config.pbtxt says shape {dims}, the ONNX file has {shape}")
