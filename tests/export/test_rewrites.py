@@ -123,8 +123,9 @@ def test_a_modulation_by_tiles():
     assert_same(WinogradModulation(modulation)(x, hidden), modulation(x, hidden))
 
 
-def test_a_convolution_of_volumes_by_slices():
-    conv = fill(torch.nn.Conv3d(3, 2, 7, padding=3))
+@pytest.mark.parametrize("taps", [3, 7])
+def test_a_convolution_of_volumes_by_slices(taps):
+    conv = fill(torch.nn.Conv3d(3, 2, taps, padding=taps // 2))
     x = random("x", 2, 3, 8, 9, 7)
     assert_same(DeepConvolution(conv)(x), conv(x))
 

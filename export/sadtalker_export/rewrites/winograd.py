@@ -2,7 +2,7 @@
 
 `toom_cook` has the algebra. Across pictures, 4 x 4 neighbouring outputs of a 3 x 3 kernel take 36 multiplications per
 pair of channels instead of 144, and these are 36 plain matrix products over channels. Along the depth of volumes, 4
-outputs of 7 taps take 10 instead of 28, as 10 groups of one convolution.
+outputs of 3 (7) taps take 6 (10) instead of 12 (28), as so many groups of one convolution.
 """
 
 import copy
@@ -17,9 +17,9 @@ from .toom_cook import toom_cook
 OUTPUTS = 4
 TAPS = 3
 VALUES = OUTPUTS + TAPS - 1
-MASK_TAPS = 7
 WORTHWHILE = 128
 """Channels in and out from which on the saved multiplications outweigh the additional memory traffic."""
+WORTHWHILE_DEEP = 64  # likewise, of volumes
 
 
 class Tiles(nn.Module):
@@ -148,7 +148,7 @@ def _replace(module: nn.Module) -> None:
             setattr(module, name, WinogradModulation(child))
         elif isinstance(child, nn.Conv2d) and _worthwhile(child):
             setattr(module, name, WinogradConvolution(child))
-        elif isinstance(child, nn.Conv3d) and child.kernel_size[0] == MASK_TAPS:
+        elif isinstance(child, nn.Conv3d) and child.kernel_size[0] > 1 and child.in_channels >= WORTHWHILE_DEEP:
             setattr(module, name, DeepConvolution(child))
         else:
             _replace(child)
