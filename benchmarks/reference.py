@@ -38,7 +38,7 @@ class Reference:
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         self._networks = networks
-        self._detector = model_module("portrait_crop", "face").FaceDetector()
+        self._finder = model_module("portrait_crop", "finder").FaceFinder(None, lambda model: False)
         self.seconds: dict[str, float] = {}
 
     @torch.inference_mode()
@@ -47,7 +47,7 @@ class Reference:
         networks = self._networks
         recording = model_module("sadtalker", "audio").decode(audio, 600)
         with self._stage("portrait"):
-            portrait = model_module("portrait_crop", "portrait").prepare(image, self._detector)
+            portrait = model_module("portrait_crop", "portrait").prepare(image, self._finder)
             face, aligned = (torch.from_numpy(a)[None] for a in (portrait.face, portrait.aligned_face))
             windows = model_module("sadtalker", "windows")
             source = windows.source_coefficients(networks["face_reconstruction"](aligned)[0].numpy())

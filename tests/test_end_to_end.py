@@ -101,6 +101,25 @@ def test_an_enhanced_video_is_twice_as_large_and_the_same_every_time(client, por
     assert client.animate(portrait_path, speech_path, enhance="gfpgan").read() == enhanced
 
 
+def test_a_whole_picture_moves_in_its_face_alone(client, portrait_path, speech_path):
+    with Image.open(portrait_path) as picture:
+        face = picture.resize((320, 320))
+    page = Image.new("RGB", (521, 450), (90, 110, 100))
+    page.paste(face, (100, 50))
+    options = {"crop": "full", "enhance": "gfpgan", "face_index": 0}
+    video = client.animate(image_bytes(page), speech_path, **options).read()
+    shown = pictures(video).astype(int)
+    assert shown.shape == (FRAMES, 450, 520, 3)
+    assert np.abs(shown[:, :, :40] - (90, 110, 100)).mean() < 2
+    assert np.abs(np.diff(shown[:, 150:300, 200:320], axis=0)).mean() > 0.5
+    assert client.animate(image_bytes(page), speech_path, **options).read() == video
+
+
+@pytest.mark.parametrize("crop", ["extcrop", "resize", "extfull"])
+def test_crops_change_the_picture(client, portrait_path, speech_path, video, crop):
+    assert client.animate(portrait_path, speech_path, crop=crop).read() != video
+
+
 def test_a_server_without_the_enhancer_says_so(tiny_repository, tmp_path, portrait_path, speech_path):
     repository = tmp_path / "model_repository"
     shutil.copytree(tiny_repository, repository)
@@ -167,6 +186,8 @@ BAD_INPUT = {
     "key frames": ({"yaw": [(1, 0), (1, 5)]}, "yaw"),
     "blinks": ({"blink": False, "blink_rate": 3}, "blink"),
     "size": ({"size": 512}, "size"),
+    "crop": ({"crop": "half"}, "crop"),
+    "face index": ({"face_index": 3}, "face_index: expected 0 to 0, as 1 face was found, got 3"),
     "enhance": ({"enhance": "codeformer"}, "enhance"),
 }
 

@@ -163,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--blink-rate", type=float, metavar="N", help="blinks per minute")
     group.add_argument("--blink-times", type=_seconds, metavar="S,...", help="blink at these seconds")
     group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
+    group.add_argument("--crop", metavar="HOW", help="crop, extcrop, resize, full (the whole picture) or extfull")
+    group.add_argument("--face-index", type=int, metavar="N", help="which of several faces, from the left, from 0 on")
     group.add_argument("--enhance", metavar="HOW", help="gfpgan restores the face and doubles the picture; or none")
 
     status = commands.add_parser("status", parents=[connection], help="say whether the server is ready")

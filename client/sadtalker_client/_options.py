@@ -41,6 +41,12 @@ class Options(TypedDict, total=False):
     """Seconds at which the eyes begin to close, instead of random ones."""
     size: int | None
     """Edge of the picture in pixels; it must be what the server renders."""
+    crop: str | None
+    """What the video shows: "crop", the face; "extcrop", more around it; "resize", the picture squeezed into a square;
+    "full" and "extfull", the whole picture in its own size, with the face, or more around it, blended in."""
+    face_index: int | None
+    """Which of several faces: from left to right, from 0 on. By default the main one: the largest, or the clearest
+    where the server has no learned detector."""
     enhance: str | None
     """"gfpgan" restores the face in every frame and doubles the picture's edge; "none" leaves it."""
 
@@ -58,6 +64,8 @@ DATATYPES = {
     "blink_rate": "FP32",
     "blink_times": "FP32",
     "size": "INT32",
+    "crop": "BYTES",
+    "face_index": "INT32",
     "enhance": "BYTES",
 }
 SHAPES = {"yaw": (-1, 2), "pitch": (-1, 2), "roll": (-1, 2), "blink_times": (-1,)}  # of all others: (1,)

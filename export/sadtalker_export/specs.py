@@ -16,6 +16,7 @@ from .rewrites.winograd import with_winograd
 FRAMES = 5  # per chunk: 0.2 s at 25 frames per second
 KEYPOINTS = 15
 COEFFICIENTS = EXPRESSION + POSE
+PLACEMENT = 3  # further ones of a face in a whole picture: scale and place of its 3-D alignment
 VOLUME = (32, 16, 64, 64)
 MEL = (80, 16)
 
@@ -149,6 +150,19 @@ SPECS = {
             ),
             (TensorSpec("keypoints", (FRAMES, KEYPOINTS, 3)),),
             _only("motion"),
+            tolerance=1e-3,
+            tensorrt=BatchProfile(1, 4, 8),
+        ),
+        NetworkSpec(
+            "motion_full",
+            frozenset({"motion_full"}),
+            (
+                _CANONICAL,
+                TensorSpec("coefficient_windows", (FRAMES, COEFFICIENTS + PLACEMENT, WINDOW)),
+                TensorSpec("head_angles", (FRAMES, 3), low=-360, high=360),
+            ),
+            (TensorSpec("keypoints", (FRAMES, KEYPOINTS, 3)),),
+            _only("motion_full"),
             tolerance=1e-3,
             tensorrt=BatchProfile(1, 4, 8),
         ),

@@ -63,7 +63,7 @@ def test_animate_writes_the_video_and_says_how_fast(server, folder, sadtalker):
 def test_options_reach_the_server(server, sadtalker):
     options = ["--pose-style=7", "--expression-scale=1.5", "--head-motion-scale=0.5", "--still", "--seed=9"]
     options += ["--yaw=0:0,1.5:20", "--pitch=-5", "--no-blink", "--blink-rate=12", "--blink-times=1,2.5", "--size=512"]
-    options += ["--enhance=gfpgan"]
+    options += ["--crop=full", "--face-index=2", "--enhance=gfpgan"]
     metadata = ["--metadata", "key=a=b"]
     done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url, *options, *metadata)
     assert done.returncode == 0
@@ -77,6 +77,8 @@ def test_options_reach_the_server(server, sadtalker):
     assert contents["seed"] == b"\x09" + b"\0" * 7
     assert contents["blink"] == b"\0"
     assert contents["size"] == b"\0\2\0\0"
+    assert contents["crop"] == b"\4\0\0\0full"
+    assert contents["face_index"] == b"\2\0\0\0"
     assert contents["enhance"] == b"\6\0\0\0gfpgan"
     for name, floats in {
         "head_motion_scale": [0.5],

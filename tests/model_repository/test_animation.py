@@ -22,6 +22,7 @@ InputError = load("sadtalker", "errors").InputError
 
 RANDOM = np.random.default_rng(0)
 RECONSTRUCTION = RANDOM.standard_normal(257).astype(np.float32)
+PICTURE = RANDOM.integers(0, 256, (300, 320, 3), np.uint8)
 LANDMARKS = RANDOM.uniform(64, 192, (5, 2)).astype(np.float32)
 SOURCE = np.concatenate([RECONSTRUCTION[80:144], RECONSTRUCTION[224:227], RECONSTRUCTION[254:257]])
 
@@ -57,8 +58,10 @@ class Models:
     def asked(self, model: str) -> list[dict[str, np.ndarray]]:
         return [inputs for name, inputs in self.calls if name == model]
 
-    def encode_portrait(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def encode_portrait(self, image: np.ndarray, crop: np.ndarray, face_index: np.ndarray) -> dict[str, np.ndarray]:
         return {
+            "picture": PICTURE[None],
+            "alignment": np.array([[256, 256, 1.5, 120, 130]], np.float32),
             "appearance": np.zeros((1, 32, 16, 64, 64), np.float32),
             "canonical_keypoints": np.ones((1, 15, 3), np.float32),
             "coefficients": RECONSTRUCTION[None],
@@ -72,12 +75,16 @@ class Models:
         assert (head_angles > 180).all()  # the portrait keeps its own
         return {"keypoints": np.tile(canonical_keypoints[:, None] * 2, (1, 5, 1, 1))}
 
+    motion_full = motion
+
     def audio2coeff(self, frames: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         return {"coefficients": _spoken(*frames)}
 
     def render_frames(self, coefficient_windows: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         grey = coefficient_windows[:, :, -1, windows.RADIUS] * 4  # of the frame itself, by the last coefficient
         return {"frames": np.broadcast_to(grey[..., None, None, None], (1, 5, 256, 256, 3)).astype(np.uint8)}
+
+    render_frames_full = render_frames
 
     def render_frames_enhanced(self, landmarks: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         np.testing.assert_array_equal(landmarks[0], LANDMARKS)
@@ -206,6 +213,37 @@ def test_an_enhancer_that_the_server_lacks_is_refused() -> None:
     message = "^enhance: gfpgan is not installed on this server, expected none$"
     with pytest.raises(InputError, match=message):
         asyncio.run(_video(animator, enhance="gfpgan"))
+
+
+def test_a_whole_picture_is_shown_around_the_face() -> None:
+    models = Models()
+    parts = asyncio.run(_video(_animator(models), 0.4, crop="full", face_index=1))
+    with av.open(io.BytesIO(b"".join(part.video for part in parts))) as file:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+    assert frames.shape == (10, 300, 320, 3)
+    outside = np.ones((300, 320), bool)
+    outside[20:220, 10:210] = False
+    assert np.abs(frames[:, outside].mean(1) - PICTURE[outside].mean(0)).max() < 3
+    assert not models.asked("motion") and not models.asked("render_frames")
+    [portrait] = models.asked("encode_portrait")
+    assert (portrait["crop"].item(), portrait["face_index"].item()) == (b"full", 1)
+    [source] = models.asked("motion_full")
+    placement = np.array([1.5, 120, 130])
+    for windows in (source, *models.asked("render_frames_full")):
+        seen = windows["coefficient_windows"][0]
+        np.testing.assert_array_equal(seen[:, 70:], np.tile(placement[:, None], (5, 1, 27)))
+
+
+def test_portraits_of_one_picture_are_kept_apart() -> None:
+    models = Models()
+
+    async def run() -> None:
+        animator = _animator(models)
+        for asked in ({}, {"crop": "full"}, {"face_index": 1}, {"crop": "full"}, {}):
+            await _video(animator, 0.04, **asked)
+
+    asyncio.run(run())
+    assert len(models.asked("encode_portrait")) == 3
 
 
 def test_no_more_chunks_than_allowed_are_in_flight_and_the_first_is_alone() -> None:
@@ -390,6 +428,8 @@ def test_defaults() -> None:
         ),
         ({"seed": -1}, "seed: expected a number from 0 on, got -1"),
         ({"size": 512}, "size: expected 256, which this server renders, got 512"),
+        ({"crop": "half"}, "crop: expected crop, extcrop, resize, full, extfull, got 'half'"),
+        ({"face_index": -2}, "face_index: expected a number from 0 on, or -1 for the main face, got -2"),
         ({"enhance": "codeformer"}, "enhance: expected none or gfpgan, got 'codeformer'"),
     ],
 )

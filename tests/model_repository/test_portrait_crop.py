@@ -12,6 +12,7 @@ from repository_modules import load
 
 picture = load("portrait_crop", "picture")
 face = load("portrait_crop", "face")
+finder = load("portrait_crop", "finder")
 portrait = load("portrait_crop", "portrait")
 InputError = load("portrait_crop", "errors").InputError
 
@@ -19,9 +20,13 @@ FACE = drawn_face()
 NOISE = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
 
 
+def unavailable(*_: object) -> list[np.ndarray]:
+    raise AssertionError("no model is there to be called")
+
+
 @pytest.fixture(scope="module")
 def detector() -> object:
-    return face.FaceDetector()
+    return finder.FaceFinder(unavailable, lambda model: False)
 
 
 def test_portrait_is_what_the_networks_want(detector) -> None:
@@ -44,9 +49,47 @@ def test_portrait_is_what_the_networks_want(detector) -> None:
     assert made.alignment[:2].tolist() == [256, 256]
 
 
+@pytest.fixture(scope="module")
+def scene() -> np.ndarray:
+    """A face of 200 pixels in a picture of 901 x 603, as a person stands in a room."""
+    page = np.full((603, 901, 3), (90, 120, 110), np.uint8)
+    page[150:470, 300:620] = drawn_face(320)
+    return page
+
+
+def test_crops_show_ever_more_of_the_picture(detector, scene: np.ndarray) -> None:
+    boxes, made = {}, {}
+    for crop in portrait.CROPS:
+        made[crop] = portrait.prepare(encoded(scene), detector, crop)
+        assert made[crop].face.shape == (3, 256, 256)
+        boxes[crop] = made[crop].geometry[:4]
+        left, top, right, bottom = boxes[crop]
+        eyes = made[crop].landmarks[:2] / 256 * (right - left, bottom - top) + (left, top)
+        np.testing.assert_allclose(eyes, [(428, 302), (492, 302)], atol=12)
+    assert boxes["resize"].tolist() == [0, 0, 901, 603]
+    assert (boxes["extcrop"] - boxes["crop"]).tolist() == pytest.approx([-28, -28, 28, 28], abs=8)
+    for narrow, whole in (("crop", "full"), ("extcrop", "extfull")):
+        np.testing.assert_allclose(boxes[narrow], boxes[whole], atol=4)  # found anew in a picture of even sides
+        np.testing.assert_array_equal(made[whole].picture, scene[:602, :900])  # sides of a video are even
+        assert made[whole].geometry[4:].tolist() == [900, 602]
+
+
+def test_a_large_picture_is_shown_smaller(detector, scene: np.ndarray) -> None:
+    large = np.asarray(Image.fromarray(scene).resize((2703, 1809), Image.Resampling.BICUBIC))
+    made = portrait.prepare(encoded(large), detector, "full")
+    assert made.picture.shape == (1284, 1920, 3)
+    left, top, right, bottom = made.geometry[:4] * 901 / 1920
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((460, 320), abs=20)
+
+
+def test_another_crop_is_refused(detector) -> None:
+    with pytest.raises(InputError, match=r"^crop: expected crop, extcrop, resize, full, extfull, got 'half'$"):
+        portrait.prepare(encoded(FACE), detector, "half")
+
+
 @pytest.mark.parametrize("size", [160, 320, 1000])
 def test_landmarks_scale_with_the_picture(detector, size: int) -> None:
-    points = detector.landmarks(drawn_face(size)) / size
+    points = detector.find(drawn_face(size), face.MAIN).landmarks / size
     expected = [(0.4, 0.475), (0.6, 0.475), (0.5, 0.62), (0.43, 0.725), (0.57, 0.725)]
     np.testing.assert_allclose(points, expected, atol=0.04)
 
@@ -55,7 +98,7 @@ def test_of_two_faces_the_clearer_one_is_taken(detector) -> None:
     page = np.full((400, 900, 3), 128, np.uint8)
     page[40:360, 20:340] = drawn_face(320)
     page[:, 500:] = drawn_face(400) // 8 + 112  # larger, but faint
-    assert detector.landmarks(page)[:, 0].max() < 340
+    assert detector.find(page, face.MAIN).landmarks[:, 0].max() < 340
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from dataclasses import fields
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from .bls import call
 from .errors import REFUSED, InputError
-from .face import FaceDetector
+from .face import MAIN
+from .finder import FaceFinder
 from .portrait import Portrait, prepare
 
 
@@ -14,15 +16,20 @@ class TritonPythonModel:
     """Every request of an execution succeeds or fails on its own."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        self._detector = FaceDetector()
+        self._finder = FaceFinder(call, pb_utils.is_model_ready)
 
     def execute(self, requests: list) -> list:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
-        pictures = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
+        inputs = {tensor.name(): tensor.as_numpy().ravel() for tensor in request.inputs()}
+        count = len(inputs["image"])
+        crops, indices = inputs.get("crop", [b"crop"] * count), inputs.get("face_index", [MAIN] * count)
         try:
-            portraits = [prepare(bytes(picture), self._detector) for picture in pictures.ravel()]
+            portraits = [
+                prepare(image, self._finder, crop.decode(), int(index))
+                for image, crop, index in zip(inputs["image"], crops, indices, strict=True)
+            ]
         except InputError as error:
             return _failure(f"{REFUSED}{error}", pb_utils.TritonError.INVALID_ARG)
         except Exception as error:  # one request's trouble must not become that of its batch
@@ -32,6 +39,7 @@ class TritonPythonModel:
             [
                 pb_utils.Tensor(field.name, np.stack([getattr(portrait, field.name) for portrait in portraits]))
                 for field in fields(Portrait)
+                if field.name in request.requested_output_names()
             ]
         )
 

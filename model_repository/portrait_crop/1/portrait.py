@@ -6,10 +6,14 @@ import cv2
 import numpy as np
 
 from .alignment import align
-from .crop import crop_geometry
-from .face import FaceDetector
+from .crop import OUTPUT_SIZE, crop_geometry, eyes_and_mouth
+from .errors import InputError
+from .face import MAIN
+from .finder import FaceFinder
 from .picture import decode
 
+CROPS = "crop", "extcrop", "resize", "full", "extfull"
+LONGEST_SIDE = 1920  # of a picture that is shown whole, pixels
 FACE_SIZE = 256  # pixels, what the renderer sees
 
 
@@ -27,33 +31,59 @@ class Portrait:
     """float32 [5]: width, height, scale, x and y of the 3-D alignment on the 256-pixel face."""
     landmarks: np.ndarray
     """float32 [5, 2]: left and right eye, nose tip, left and right mouth corner on the 256-pixel face, pixels."""
+    picture: np.ndarray
+    """uint8 [height, width, 3], RGB: the picture that `geometry` is about."""
 
 
-def prepare(data: bytes, detector: FaceDetector) -> Portrait:
+def prepare(data: bytes, finder: FaceFinder, crop: str = "crop", face_index: int = MAIN) -> Portrait:
     """Decodes `data`, finds the face, cuts it out and aligns it.
+
+    Args:
+        crop: what is cut out: the face (crop, full), more around it (extcrop, extfull), or everything (resize). For
+            full and extfull the picture is first brought to what a video can show: even sides of at most
+            `LONGEST_SIDE`.
+        face_index: see `choose`.
 
     Raises:
         InputError: `data` is not a usable picture of a face.
     """
-    picture = decode(data)
-    landmarks = detector.landmarks(picture)
+    if crop not in CROPS:
+        raise InputError(f"crop: expected {', '.join(CROPS)}, got {crop!r}")
+    full, extended = "full" in crop, "ext" in crop
+    picture = _showable(decode(data)) if full else decode(data)
     height, width = picture.shape[:2]
-    crop = crop_geometry(landmarks[[0, 1, 3, 4]], width, height)
-    left, top, right, bottom = crop.face
-    shrink = np.array(crop.resized) / (width, height)
-    face = _resize(_resize(picture, crop.resized)[top:bottom, left:right], (FACE_SIZE, FACE_SIZE))
-    on_face = (landmarks * shrink - (left, top)) * FACE_SIZE / (right - left, bottom - top)
+    found = finder.find(picture, face_index)
+    points = found.landmarks[[0, 1, 3, 4]] if found.points68 is None else eyes_and_mouth(found.points68)
+    cut = crop_geometry(points, width, height, LONGEST_SIDE if full else OUTPUT_SIZE)
+    resized, box = cut.resized, cut.rectangle if extended else cut.face
+    if crop == "resize":
+        resized, box = (width, height), (0, 0, width, height)
+    left, top, right, bottom = box
+    shrink = np.array(resized) / (width, height)
+    picture = _resize(picture, resized)
+    face = _resize(picture[top:bottom, left:right], (FACE_SIZE, FACE_SIZE))
+    on_face = (found.landmarks * shrink - (left, top)) * FACE_SIZE / (right - left, bottom - top)
     alignment, aligned_face = align(face, on_face)
     return Portrait(
         face=_to_network(face),
         aligned_face=_to_network(aligned_face),
-        geometry=np.array([*crop.face, *crop.resized], np.int32),
+        geometry=np.array([*box, *resized], np.int32),
         alignment=alignment,
         landmarks=on_face.astype(np.float32),
+        picture=picture,
     )
 
 
+def _showable(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
+    picture = _resize(picture, (round(width * scale), round(height * scale)))
+    return picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
+
+
 def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if size == (picture.shape[1], picture.shape[0]):
+        return picture
     shrinking = size[0] < picture.shape[1]  # area averaging keeps hair and teeth from aliasing
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from typing import Protocol
 
@@ -18,12 +19,14 @@ from .mp4 import FragmentedMp4
 from .options import Options
 from .performances import Call, Speech
 from .portraits import Portrait, PortraitCache, pixel_aspect
+from .scene import Scene
 from .windows import (
     CHUNK,
     chunk_angles,
     chunk_count,
     chunk_windows,
     needed,
+    placed,
     source_coefficients,
     source_windows,
     styled,
@@ -92,7 +95,7 @@ class Animator:
         """
         if options.enhance != "none" and not self._installed(renderer(options)):
             raise InputError(f"enhance: {options.enhance} is not installed on this server, expected none")
-        encoding = asyncio.create_task(self._portraits.get(image))
+        encoding = asyncio.create_task(self._portraits.get(image, options.crop, options.face_index, options.full))
         try:
             with self._observer.stage("decoding"):
                 recording = await asyncio.to_thread(decode, audio, self._max_audio_seconds)
@@ -102,7 +105,7 @@ class Animator:
 
         speech = Speech(self._call, recording, options)
         track = Track(speech.sound)
-        width = height = options.side
+        width, height = portrait.scene.size if portrait.scene else (options.side, options.side)
         writer = await asyncio.to_thread(
             FragmentedMp4, speech.frames, width, height, speech.sound.channels, track.read, portrait.pixel_aspect
         )
@@ -111,6 +114,8 @@ class Animator:
             async with aclosing(self._render(portrait, speech, options)) as chunks:
                 async for pictures in chunks:
                     with self._observer.stage("encode"):
+                        if portrait.scene is not None:
+                            pictures = await asyncio.to_thread(portrait.scene.with_frames, pictures)
                         video = await asyncio.to_thread(writer.write, pictures)
                     done += len(pictures)
                     yield Fragment(video, done, speech.frames)
@@ -118,23 +123,25 @@ class Animator:
             writer.close()
             track.close()
 
-    async def _encode_portrait(self, image: bytes) -> Portrait:
+    async def _encode_portrait(self, image: bytes, crop: str, face_index: int, full: bool) -> Portrait:
         with self._observer.stage("portrait"):
-            appearance, canonical_keypoints, reconstruction, geometry, landmarks = await self._call(
-                "encode_portrait",
-                {"image": np.array([[image]], np.object_)},
-                "appearance",
-                "canonical_keypoints",
-                "coefficients",
-                "geometry",
-                "landmarks",
-            )
+            asked = {
+                "image": np.array([[image]], np.object_),
+                "crop": np.array([[crop.encode()]], np.object_),
+                "face_index": np.array([[face_index]], np.int32),
+            }
+            found = ["appearance", "canonical_keypoints", "coefficients", "geometry", "alignment", "landmarks"]
+            found += ["picture"] if full else []
+            results = await self._call("encode_portrait", asked, *found)
+            appearance, canonical_keypoints, reconstruction, geometry, alignment, landmarks, *picture = results
             coefficients = source_coefficients(reconstruction[0])
+            placement = alignment[0, 2:] if full else alignment[0, :0]
+            scene = await asyncio.to_thread(Scene, picture[0][0], geometry[0, :4].tolist()) if full else None
             [keypoints] = await self._call(
-                "motion",
+                motion_model(full),
                 {
                     "canonical_keypoints": canonical_keypoints,
-                    "coefficient_windows": source_windows(coefficients)[None],
+                    "coefficient_windows": source_windows(np.concatenate([coefficients, placement]))[None],
                     "head_angles": np.full((1, CHUNK, 3), NO_ANGLE, np.float32),
                 },
                 "keypoints",
@@ -144,7 +151,8 @@ class Animator:
             "canonical_keypoints": canonical_keypoints,
             "source_keypoints": keypoints[:, 0],
         }
-        return Portrait(renderer_inputs, {"landmarks": landmarks}, coefficients, pixel_aspect(geometry[0]))
+        aspect = Fraction(1) if full else pixel_aspect(geometry[0])
+        return Portrait(renderer_inputs, {"landmarks": landmarks}, coefficients, aspect, placement, scene)
 
     async def _render(self, portrait: Portrait, speech: Speech, options: Options) -> AsyncGenerator[np.ndarray, None]:
         """Yields the frames of one chunk after the other: uint8 [up to 5, side, side, 3]."""
@@ -155,8 +163,9 @@ class Animator:
         try:
             for chunk in range(chunk_count(frames)):
                 motion = {
-                    "coefficient_windows": chunk_windows(
-                        await coefficients.first(needed(chunk, frames)), chunk, frames
+                    "coefficient_windows": placed(
+                        chunk_windows(await coefficients.first(needed(chunk, frames)), chunk, frames),
+                        portrait.placement,
                     )[None],
                     "head_angles": chunk_angles(angles, chunk)[None],
                 }
@@ -195,4 +204,8 @@ class Animator:
 
 def renderer(options: Options) -> str:
     """The model that makes frames as asked."""
-    return "render_frames" if options.enhance == "none" else "render_frames_enhanced"
+    return "render_frames" + "_full" * options.full + "_enhanced" * (options.enhance != "none")
+
+
+def motion_model(full: bool) -> str:
+    return "motion_full" if full else "motion"

@@ -13,6 +13,7 @@ MAX_BLINK_RATE = 120.0  # per minute: a blink takes 0.2 s
 MAX_ANGLE = 90.0  # degrees
 MAX_KEY_FRAMES = 10_000  # and blinks
 SIZE = 256  # pixels, what the exported renderer gives
+CROPS = "crop", "extcrop", "resize", "full", "extfull"
 ENHANCERS = {"none": 1, "gfpgan": 2}  # and how much larger they make a frame
 
 
@@ -47,6 +48,11 @@ class Options:
     """When the eyes begin to close instead: float32 [n], seconds."""
     size: int = SIZE
     """Width and height of the rendered face, pixels."""
+    crop: str = "crop"
+    """What the video shows: crop, the face; extcrop, more around it; resize, the picture squeezed into a square; full
+    and extfull, the picture in its own size with the face, or more around it, blended in."""
+    face_index: int = -1
+    """Which of several faces, from left to right, from 0 on; -1 is the main one."""
     enhance: str = "none"
     """What restores the face in every frame: none, or gfpgan, which doubles its width and height."""
 
@@ -61,12 +67,21 @@ class Options:
             raise InputError(f"seed: expected a number from 0 on, got {self.seed}")
         if self.size != SIZE:
             raise InputError(f"size: expected {SIZE}, which this server renders, got {self.size}")
+        if self.crop not in CROPS:
+            raise InputError(f"crop: expected {', '.join(CROPS)}, got {self.crop!r}")
+        if self.face_index < -1:
+            raise InputError(f"face_index: expected a number from 0 on, or -1 for the main face, got {self.face_index}")
         if self.enhance not in ENHANCERS:
             raise InputError(f"enhance: expected {' or '.join(ENHANCERS)}, got {self.enhance!r}")
         for name in ("yaw", "pitch", "roll"):
             if (key_frames := getattr(self, name)) is not None:
                 _check_key_frames(name, key_frames)
         self._check_blinks()
+
+    @property
+    def full(self) -> bool:
+        """Whether the whole picture is shown."""
+        return self.crop in ("full", "extfull")
 
     @property
     def side(self) -> int:

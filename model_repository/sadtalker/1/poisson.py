@@ -25,6 +25,7 @@ BEFORE, AFTER = 2, 1  # lines inside of that edge where nothing is pasted; a for
 STRIDE = 4
 NEAR = 5 * STRIDE  # lines at either side that are not interpolated
 CUTS = [0, 5, 7, 11, NEAR]  # among these lines: the further from the edge, the fewer waves reach them
+SMALLEST = 2 * (EDGE + NEAR)  # side of a rectangle
 NEGLIGIBLE = 4e-3  # of a wave's height: where less of it is left it is left out, below a grey level in sum
 
 
@@ -97,9 +98,8 @@ class SeamlessRectangle:
                 f"expected a rectangle inside the picture of {columns} x {rows} pixels, "
                 f"got {width} x {height} at ({left}, {top})"
             )
-        smallest = 2 * (EDGE + NEAR)
-        if min(height, width) < smallest:
-            raise ValueError(f"expected a rectangle of at least {smallest} pixels each way, got {width} x {height}")
+        if min(height, width) < SMALLEST:
+            raise ValueError(f"expected a rectangle of at least {SMALLEST} pixels each way, got {width} x {height}")
         self._beneath = np.ascontiguousarray(picture[top : top + height, left : left + width])
         h, w = height - 2 * EDGE, width - 2 * EDGE
         self._rows, self._columns = _axis(points=w, lines=h), _axis(points=h, lines=w)

@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+
+from .scene import Scene
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Portrait:
     """float32 [70]: 64 expression, 3 angles, 3 translations."""
     pixel_aspect: Fraction
     """Width by height of a pixel of the face, which fills a square even where the picture's edge made it oblong."""
+    placement: np.ndarray
+    """float32 [3] where the whole picture is shown, else [0]: scale, x and y of the 3-D alignment, for the renderer."""
+    scene: Scene | None
+    """The whole picture where it is shown."""
 
 
 def pixel_aspect(geometry: np.ndarray) -> Fraction:
@@ -35,31 +41,31 @@ def pixel_aspect(geometry: np.ndarray) -> Fraction:
 
 
 class PortraitCache:
-    """The most recently used portraits by the SHA-256 of their encoded picture.
+    """The most recently used portraits by the SHA-256 of their encoded picture and what was asked of it.
 
-    Callers that ask for the same new picture at the same time share one encoding. A failed one is not kept.
+    Callers that ask for the same new portrait at the same time share one encoding. A failed one is not kept.
 
     Args:
-        encode: encodes a picture.
+        encode: encodes a picture as asked.
         entries: how many are kept.
         on_lookup: is told of every lookup whether it was a hit; sharing a running encoding is one.
     """
 
     def __init__(
-        self, encode: Callable[[bytes], Awaitable[Portrait]], entries: int, on_lookup: Callable[[bool], None]
+        self, encode: Callable[..., Awaitable[Portrait]], entries: int, on_lookup: Callable[[bool], None]
     ) -> None:
         self._encode = encode
         self._entries = entries
         self._on_lookup = on_lookup
-        self._encodings: OrderedDict[bytes, asyncio.Task[Portrait]] = OrderedDict()
+        self._encodings: OrderedDict[Hashable, asyncio.Task[Portrait]] = OrderedDict()
 
-    async def get(self, image: bytes) -> Portrait:
-        """The encoded portrait; raises what `encode` raises."""
-        key = hashlib.sha256(image).digest()
+    async def get(self, image: bytes, *asked: Hashable) -> Portrait:
+        """`encode(image, *asked)`; raises what that raises."""
+        key = hashlib.sha256(image).digest(), *asked
         encoding = self._encodings.get(key)
         self._on_lookup(encoding is not None)
         if encoding is None:
-            encoding = asyncio.ensure_future(self._encode(image))
+            encoding = asyncio.ensure_future(self._encode(image, *asked))
             encoding.add_done_callback(lambda done: self._forget_failure(key, done))
             self._encodings[key] = encoding
             while len(self._encodings) > self._entries:
@@ -68,7 +74,7 @@ class PortraitCache:
             self._encodings.move_to_end(key)
         return await asyncio.shield(encoding)  # one caller's leaving must not take it from the others
 
-    def _forget_failure(self, key: bytes, encoding: asyncio.Task[Portrait]) -> None:
+    def _forget_failure(self, key: Hashable, encoding: asyncio.Task[Portrait]) -> None:
         failed = encoding.cancelled() or encoding.exception() is not None
         if failed and self._encodings.get(key) is encoding:
             del self._encodings[key]

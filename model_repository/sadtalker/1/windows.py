@@ -41,8 +41,14 @@ def chunk_angles(angles: np.ndarray, chunk: int) -> np.ndarray:
     return angles[np.minimum(np.arange(chunk * CHUNK, (chunk + 1) * CHUNK), len(angles) - 1)]
 
 
+def placed(windows: np.ndarray, placement: np.ndarray) -> np.ndarray:
+    """Windows [5, 70, 27] with coefficients [n] that do not change below them: [5, 70 + n, 27]."""
+    constant = np.broadcast_to(placement[:, None], (CHUNK, len(placement), WINDOW))
+    return np.concatenate([windows, constant.astype(np.float32)], axis=1)
+
+
 def source_windows(source: np.ndarray) -> np.ndarray:
-    """The windows of a chunk in which the portrait's own coefficients [70] stand still: float32 [5, 70, 27]."""
+    """The windows of a chunk in which the portrait's own coefficients [n] stand still: float32 [5, n, 27]."""
     return np.tile(source[None, :, None], (CHUNK, 1, WINDOW))
 
 
