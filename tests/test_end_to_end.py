@@ -5,7 +5,9 @@ import json
 import shutil
 import time
 import urllib.request
+import wave
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import av
 import numpy as np
@@ -22,6 +24,16 @@ FRAME_SECONDS = 0.04
 def client(tiny_server):
     with SadTalkerClient(tiny_server.grpc_url, timeout=120) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def short_speech(tmp_path_factory) -> Path:
+    """One chunk."""
+    path = tmp_path_factory.mktemp("short") / "speech.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(np.random.default_rng(0).integers(-3000, 3000, 3200, np.int16).tobytes())
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -94,30 +106,31 @@ def test_options_change_the_picture(client, portrait_path, speech_path, video, o
     assert client.animate(portrait_path, speech_path, **option).read() != video
 
 
-def test_an_enhanced_video_is_twice_as_large_and_the_same_every_time(client, portrait_path, speech_path):
-    enhanced = client.animate(portrait_path, speech_path, enhance="gfpgan").read()
-    assert pictures(enhanced).shape == (FRAMES, 512, 512, 3)
+def test_an_enhanced_video_is_twice_as_large_and_the_same_every_time(client, portrait_path, short_speech):
+    enhanced = client.animate(portrait_path, short_speech, enhance="gfpgan").read()
+    assert pictures(enhanced).shape == (5, 512, 512, 3)
     assert pictures(enhanced).std() > 10
-    assert client.animate(portrait_path, speech_path, enhance="gfpgan").read() == enhanced
+    assert client.animate(portrait_path, short_speech, enhance="gfpgan").read() == enhanced
 
 
-def test_a_whole_picture_moves_in_its_face_alone(client, portrait_path, speech_path):
+def test_a_whole_picture_moves_in_its_face_alone(client, portrait_path, short_speech):
     with Image.open(portrait_path) as picture:
         face = picture.resize((320, 320))
     page = Image.new("RGB", (521, 450), (90, 110, 100))
     page.paste(face, (100, 50))
     options = {"crop": "full", "enhance": "gfpgan", "face_index": 0}
-    video = client.animate(image_bytes(page), speech_path, **options).read()
+    video = client.animate(image_bytes(page), short_speech, **options).read()
     shown = pictures(video).astype(int)
-    assert shown.shape == (FRAMES, 450, 520, 3)
-    assert np.abs(shown[:, :, :40] - (90, 110, 100)).mean() < 2
+    assert shown.shape == (5, 450, 520, 3)
+    assert np.abs(shown[:, :, :40] - (90, 110, 100)).mean() < 4
     assert np.abs(np.diff(shown[:, 150:300, 200:320], axis=0)).mean() > 0.5
-    assert client.animate(image_bytes(page), speech_path, **options).read() == video
+    assert client.animate(image_bytes(page), short_speech, **options).read() == video
 
 
 @pytest.mark.parametrize("crop", ["extcrop", "resize", "extfull"])
-def test_crops_change_the_picture(client, portrait_path, speech_path, video, crop):
-    assert client.animate(portrait_path, speech_path, crop=crop).read() != video
+def test_crops_change_the_picture(client, portrait_path, short_speech, crop):
+    plain, other = (client.animate(portrait_path, short_speech, **asked).read() for asked in ({}, {"crop": crop}))
+    assert other != plain
 
 
 def test_a_server_without_the_enhancer_says_so(tiny_repository, tmp_path, portrait_path, speech_path):
