@@ -34,9 +34,10 @@ from sadtalker_export.onnx_export import OPSET
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import UpConvNorm
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
-from sadtalker_export.rewrites.spade import FastSpadeBlock
+from sadtalker_export.rewrites.spade import FastSpadeBlock, Modulation
 from sadtalker_export.rewrites.translation import translate
 from sadtalker_export.rewrites.volume_sampling import sample_volume
+from sadtalker_export.rewrites.winograd import DeepConvolution, WinogradConvolution, WinogradModulation
 from torch import Tensor, nn
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -104,6 +105,8 @@ def rewrites() -> list[Rewrite]:
     fast_block = FastSpadeBlock(block)
     spades = (block.spade0, block.spade1, block.spade_skip)
     occlusion = nn.Conv2d(1792, 1, 7, padding=3)
+    wide, modulation = nn.Conv2d(512, 512, 3, padding=1), Modulation(block.spade0)
+    down, mask = nn.Conv3d(80, 64, 3, padding=1), nn.Conv3d(112, 16, 7, padding=3)
     volume, features = (1, 32, 16, 64, 64), (1, 4, 16, 64, 64)
     return [
         Rewrite(
@@ -123,6 +126,15 @@ def rewrites() -> list[Rewrite]:
             ),
             ((1, 256, 128, 128), (1, 256, 64, 64)),
         ),
+        Rewrite("middle block, convolution by tiles", wide, WinogradConvolution(wide), ((1, 512, 64, 64),)),
+        Rewrite(
+            "last SPADE, modulation by tiles",
+            modulation,
+            WinogradModulation(modulation),
+            ((1, 256, 256, 256), (1, 128, 256, 256)),
+        ),
+        Rewrite("hourglass, convolution by depth slices", down, DeepConvolution(down), ((1, 80, 16, 64, 64),)),
+        Rewrite("mask, convolution by depth slices", mask, DeepConvolution(mask), ((1, 112, 16, 64, 64),)),
         Rewrite("occlusion map, one output channel", occlusion, NarrowConvolution(occlusion), ((1, 1792, 64, 64),)),
         Rewrite(
             "15 translations of 4 features", Lambda(plain_translate), Lambda(translate), (features, (1, 15, 3)), "cpu"

@@ -51,6 +51,11 @@ def check_repository(path: Path, config_name: str | None) -> Repository:
         if not_installed & {step.model_name for step in config.ensemble_scheduling.step}:
             not_installed.add(name)
     installed = {name: config for name, config in configs.items() if name not in not_installed}
+    engines = [networks[name] for name, config in installed.items() if config.platform == "tensorrt_plan"]
+    if missing := [str(engine) for engine in engines if not engine.is_file()]:
+        raise ServerError(
+            f"no engine {', '.join(missing)}; run where the GPU is: sadtalker-export tensorrt --repository {path}"
+        )
     onnx = {name: networks[name] for name, config in installed.items() if config.backend == "onnxruntime"}
     preset = _check_networks(path, onnx, config_name) if onnx else None
     return Repository(list(installed), sorted(not_installed), preset)

@@ -122,7 +122,15 @@ class Server:
             installation = find_tritonserver(self._tritonserver, backends)
             self.log_path: Path | None = self._open_log()
             self._process = self._launch(installation)
-            self._wait_until_ready()
+            try:
+                self._wait_until_ready()
+            except ServerError:
+                # tritonserver 2.51 crashed in about one start of 25, before it had loaded any model.
+                if (self.exit_code or 0) >= 0:
+                    raise
+                self._kill_process_group()
+                self._process = self._launch(installation)
+                self._wait_until_ready()
         except BaseException:
             self._clean_up()
             raise
@@ -195,7 +203,6 @@ class Server:
             "metrics-address": self._host,
             "metrics-port": self._ports["metrics"],
             "metrics-config": "histogram_latencies=true",
-            "backend-config": f"python,shm-region-prefix-name={self._shm_prefix}",
         }
         if backends is not None:
             own["backend-directory"] = backends
@@ -204,6 +211,9 @@ class Server:
         if self._log_verbose:
             own["log-verbose"] = self._log_verbose
         options = [f"--{name}={value}" for name, value in own.items()]
+        # A busy machine needs more than the usual 30 s to start a process of the Python backend.
+        for setting in (f"shm-region-prefix-name={self._shm_prefix}", "stub-timeout-seconds=120"):
+            options.append(f"--backend-config=python,{setting}")
         return [*options, "--disable-auto-complete-config", *self._extra_arguments]
 
     def _launch(self, installation: Installation) -> subprocess.Popen[bytes]:
@@ -252,13 +262,17 @@ class Server:
 
     def _clean_up(self) -> None:
         """Kill what is left of the process group, then remove its shared memory and its folder."""
+        self._kill_process_group()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _kill_process_group(self) -> None:
+        """And remove its shared memory."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         for region in _SHARED_MEMORY.glob(f"{self._shm_prefix}*"):
             region.unlink(missing_ok=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _stop_with_launcher() -> None:

@@ -80,6 +80,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         prog="sadtalker-server",
         usage="%(prog)s [options] [-- tritonserver options]",
         description="Serves a model repository with the real tritonserver until Ctrl-C or SIGTERM.",
+        allow_abbrev=False,
         epilog="What follows -- goes to tritonserver as it is, and wins; for instance: -- --grpc-use-ssl=true",
     )
     parser.set_defaults(tritonserver_arguments=extra)

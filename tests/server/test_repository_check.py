@@ -127,12 +127,17 @@ def test_an_unknown_variant(models: Path) -> None:
     assert refusal(models, "a10") == f"no model in {models} has a configuration 'a10': there are ['a100']"
 
 
-def test_a_variant_without_onnx_needs_no_onnx_file(models: Path) -> None:
+def test_a_variant_with_an_engine_needs_that_and_no_onnx_file(models: Path) -> None:
     variants = models / "one" / "configs"
     variants.mkdir()
     (variants / "a100.pbtxt").write_text('name: "one" platform: "tensorrt_plan"')
     for name in ("one", "two"):
         (models / name / "1" / "model.onnx").unlink()
+    engine = models / "one" / "1" / "model.plan"
+    assert refusal(models, "a100") == (
+        f"no engine {engine}; run where the GPU is: sadtalker-export tensorrt --repository {models}"
+    )
+    engine.touch()
     text = refusal(models, "a100")
     assert "two: " in text and "one: " not in text
 

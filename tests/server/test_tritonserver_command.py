@@ -18,7 +18,8 @@ from sadtalker_server import Server, ServerError, _installation
 
 _NOTE_AND_FAIL = """
 import json, os, sys
-options = dict(argument.removeprefix("--").partition("=")[::2] for argument in sys.argv[1:])
+arguments = [argument.removeprefix("--").partition("=")[::2] for argument in sys.argv[1:]]
+options = dict(arguments, **{"backend-config": [value for name, value in arguments if name == "backend-config"]})
 folder = options.get("backend-directory")
 backends = {name: os.path.realpath(os.path.join(folder, name)) for name in os.listdir(folder)} if folder else None
 with open(sys.argv[0] + ".json", "w") as note:
@@ -76,7 +77,9 @@ def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
         extra_arguments=["--grpc-use-ssl=true", "--strict-readiness=false"],
     )
     options = called(server, installed)["options"]
-    assert options.pop("backend-config").startswith(f"python,shm-region-prefix-name=sadtalker_{os.getpid()}_")
+    prefix, stub_timeout = options.pop("backend-config")
+    assert prefix.startswith(f"python,shm-region-prefix-name=sadtalker_{os.getpid()}_")
+    assert stub_timeout == "python,stub-timeout-seconds=120"
     assert options.pop("backend-directory")
     assert options == {
         "model-repository": str(models),
@@ -96,6 +99,20 @@ def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
         "metrics-config": "histogram_latencies=true",
         "log-verbose": "2",
     }
+
+
+@pytest.mark.parametrize(("crashes", "starts"), [(0, 1), (1, 2), (2, 2)])
+def test_a_crash_at_the_start_is_tried_again_once(models: Path, tmp_path: Path, crashes: int, starts: int) -> None:
+    binary, count = tmp_path / "tritonserver", tmp_path / "starts"
+    binary.write_text(
+        f'#!/bin/sh\necho start >> {count}\n[ "$(wc -l < {count})" -gt {crashes} ] && exit 1\nkill -SEGV $$\n'
+    )
+    binary.chmod(0o755)
+    code = -11 if crashes == 2 else 1
+    server = Server(models, tritonserver=str(binary), log_file=tmp_path / "log")
+    with pytest.raises(ServerError, match=rf"failed to start \(exit code {code}\)"), server:
+        pass
+    assert len(count.read_text().splitlines()) == starts
 
 
 def test_a_native_onnxruntime_backend_is_not_shadowed(models: Path, installed: Path, tmp_path: Path) -> None:
