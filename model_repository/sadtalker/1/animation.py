@@ -67,7 +67,7 @@ class Animator:
         observer: for metrics.
         max_audio_seconds: longer recordings are refused.
         chunks_in_flight: how many chunks of a video may be rendered at a time.
-        cached_portraits: how many encoded portraits are kept, 8 MiB each.
+        cached_portraits: how many encoded portraits are kept, 8 MiB each, and up to 11 MiB for a whole picture.
     """
 
     def __init__(
