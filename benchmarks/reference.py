@@ -91,9 +91,9 @@ class Reference:
 
     def _encode(self, frames: np.ndarray, recording) -> bytes:
         mp4, audio = model_module("sadtalker", "mp4"), model_module("sadtalker", "audio")
-        track = audio.Track(recording)
+        track = audio.Track(recording.sound)
         height, width = frames.shape[1:3]
-        writer = mp4.FragmentedMp4(recording.frames, width, height, recording.channels, track.read, Fraction(1))
+        writer = mp4.FragmentedMp4(recording.frames, width, height, recording.sound.channels, track.read, Fraction(1))
         out = io.BytesIO()
         for start in range(0, len(frames), 5):
             out.write(writer.write(frames[start : start + 5]))

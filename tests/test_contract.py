@@ -85,6 +85,5 @@ def test_ensembles_pass_tensors_that_their_steps_have(name):
 
 def test_the_client_knows_every_option_of_the_server():
     config = read(CONFIGS["sadtalker"])
-    optional = {field.name for field in config.input if field.optional}
-    assert set(DATATYPES) == optional
-    assert {field.name for field in config.input} - optional == {"image", "audio"}
+    assert {field.name for field in config.input} == {"image", "audio", "poster", *DATATYPES}
+    assert [field.name for field in config.input if not field.optional] == ["image"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from films import film, wandering
 from PIL import Image
 from sadtalker_client import InvalidInputError, SadTalkerClient
 from sadtalker_server import Server
@@ -143,6 +144,46 @@ def test_a_server_without_the_enhancer_says_so(tiny_repository, tmp_path, portra
         assert len(pictures(client.animate(portrait_path, speech_path).read())) == FRAMES
 
 
+@pytest.fixture(scope="module")
+def face(portrait_path) -> bytes:
+    """A video of the example portrait's face, going around: 60 frames per second, not square, with sound."""
+    with Image.open(portrait_path) as portrait:
+        pictures = wandering(np.asarray(portrait.convert("RGB")), 38, 320, 240)
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (1, 30_400)).astype(np.float32)
+    return film(pictures, 60, sound=noise)
+
+
+def test_another_face_drives_the_portrait(client, portrait_path, speech_path, face):
+    driven = client.animate(portrait_path, driving=face).read()
+    frames = pictures(driven)
+    assert len(frames) == 16
+    assert np.abs(np.diff(frames.astype(float), axis=0)).mean() > 0.1
+    assert client.animate(portrait_path, driving=face).read() == driven
+    spoken = client.animate(portrait_path, speech_path, driving=face).read()
+    np.testing.assert_array_equal(pictures(spoken), frames)
+    assert spoken != driven  # its sound
+
+
+def test_another_face_lends_its_pose_and_its_eyes(client, portrait_path, speech_path, video, face):
+    posed = client.animate(portrait_path, speech_path, pose_reference=face).read()
+    blinking = client.animate(portrait_path, speech_path, blink_reference=face).read()
+    assert len({video, posed, blinking}) == 3
+    assert len(pictures(posed)) == len(pictures(blinking)) == FRAMES
+
+
+def test_an_idle_loop_meets_itself_and_its_poster_is_its_first_frame(client, portrait_path):
+    frames = pictures(client.animate(portrait_path, idle=1.2, head_motion_scale=3.0).read()).astype(float)
+    assert len(frames) == 30
+    steps = np.abs(frames - np.roll(frames, 1, axis=0)).mean((1, 2, 3))  # the first: from the last frame
+    assert steps[0] < 1.5 * steps[1:].max()
+    poster = client.poster(portrait_path, idle=1.2, head_motion_scale=3.0)
+    with Image.open(io.BytesIO(poster)) as picture:
+        distances = np.abs(frames - np.asarray(picture)).mean((1, 2, 3))
+    assert distances.argmin() == 0
+    assert distances[0] < 10  # noise of random weights does not survive H.264 well
+    assert client.poster(portrait_path) == client.poster(portrait_path)
+
+
 def test_chunks_of_different_videos_share_executions(tiny_server, client, portrait_path, speech_path):
     def statistics() -> tuple[int, int]:
         url = f"{tiny_server.http_url}/v2/models/face_renderer/stats"
@@ -188,6 +229,7 @@ def test_a_caller_who_leaves_stops_the_work(client, portrait_path, metric):
     assert rendered < 60 * 25
 
 
+NO_FACE = film([np.full((128, 128, 3), 90, np.uint8)] * 10)
 BAD_INPUT = {
     "not a picture": ({"portrait": b"hello"}, "image"),
     "no face": ({"portrait": image_bytes(Image.new("RGB", (256, 256), "white"))}, "face"),
@@ -198,6 +240,11 @@ BAD_INPUT = {
     "negative scale": ({"expression_scale": -1.0}, "expression_scale"),
     "key frames": ({"yaw": [(1, 0), (1, 5)]}, "yaw"),
     "blinks": ({"blink": False, "blink_rate": 3}, "blink"),
+    "no speech": ({"speech": None}, "audio"),
+    "speech in a loop": ({"idle": 2.0}, "idle"),
+    "no video": ({"driving": b"hello"}, "driving"),
+    "no face in the video": ({"driving": NO_FACE}, "face"),
+    "no face to nod with": ({"pose_reference": NO_FACE}, "pose_reference"),
     "size": ({"size": 512}, "size"),
     "crop": ({"crop": "half"}, "crop"),
     "face index": ({"face_index": 3}, "face_index: expected 0 to 0, as 1 face was found, got 3"),

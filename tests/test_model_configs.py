@@ -6,11 +6,20 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 from sadtalker_export.restoration_specs import SERVED_SPECS
+from sadtalker_export.specs import SIZED, SPECS, at_size
 from tritonclient.grpc import model_config_pb2
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = ROOT / "model_repository"
 VARIANTS = {f"{p.parents[1].name}/{p.stem}": p for p in sorted(REPOSITORY.glob("*/configs/*.pbtxt"))}
+MAPS = {  # tensors that are twice as large for pictures of 512 pixels
+    "appearance_encoder": ("image", "appearance"),
+    "encode_portrait": ("appearance",),
+    "face_renderer": ("appearance", "frames"),
+    "portrait_crop": ("face",),
+    "render_frames": ("appearance", "frames"),
+    "render_frames_full": ("appearance", "frames"),
+}
 ENGINES = {name for name, spec in SERVED_SPECS.items() if spec.tensorrt}
 
 
@@ -25,10 +34,26 @@ def model_of(variant: str) -> str:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_has_the_tensors_and_batches_of_the_model(variant):
     plain, other = read(REPOSITORY / model_of(variant) / "config.pbtxt"), read(VARIANTS[variant])
+    if variant.endswith("/512"):
+        for tensor in (*plain.input, *plain.output):
+            if tensor.name in MAPS.get(model_of(variant), ()):
+                tensor.dims[:] = [2 * side if side in (64, 256) else side for side in tensor.dims]
     same = "name", "max_batch_size", "input", "output", "dynamic_batching", "model_transaction_policy"
     for field in same:
         assert getattr(plain, field) == getattr(other, field), field
     assert ("optional" in plain.parameters) == ("optional" in other.parameters)
+
+
+def test_pictures_of_512_pixels_have_all_the_models_that_they_pass_through():
+    assert {model_of(variant) for variant in VARIANTS if variant.endswith("/512")} == {*MAPS, "sadtalker"}
+    for name in SIZED:
+        config, spec = read(VARIANTS[f"{name}/512"]), at_size(SPECS[name], 512)
+        assert config.default_model_filename == "model_512.onnx"
+        for fields, specs in ((config.input, spec.inputs), (config.output, spec.outputs)):
+            assert {f.name: tuple(f.dims) for f in fields} == {t.name: t.shape for t in specs}
+    plain, other = read(REPOSITORY / "sadtalker" / "config.pbtxt"), read(VARIANTS["sadtalker/512"])
+    plain.parameters["size"].string_value = "512"
+    assert plain == other
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if read(VARIANTS[name]).platform == "tensorrt_plan"])

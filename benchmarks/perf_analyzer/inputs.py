@@ -17,7 +17,7 @@ LARGEST = 0.5  # magnitude of the seeded tensors, uniform around 0: within the r
 
 
 def write_input(config: Any, path: Path, files: Mapping[str, bytes]) -> None:
-    """Write one request for the model of `config` (`ModelConfig`), without its optional inputs.
+    """Write one request for the model of `config` (`ModelConfig`), of its optional inputs only those in `files`.
 
     `files`: contents of its BYTES inputs, by name.
     """
@@ -25,7 +25,7 @@ def write_input(config: Any, path: Path, files: Mapping[str, bytes]) -> None:
     request = {}
     for tensor in config.input:
         datatype, shape = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_"), list(tensor.dims)
-        if tensor.optional:
+        if tensor.optional and tensor.name not in files:
             continue
         if datatype == "STRING":
             raw = struct.pack("<I", len(files[tensor.name])) + files[tensor.name]

@@ -17,6 +17,10 @@
 and leaving an animation early (`break`, `with`, `.cancel()`) stops the work on the server. A client may be shared by
 threads and carries any number of animations at once.
 
+Without speech, `client.animate("portrait.png", driving="face.mp4")` moves as the face in a video does, and
+`client.animate("portrait.png", idle=8)` makes a seamless loop, for the time in which nothing is said.
+`client.poster("portrait.png")` is the first frame of that loop, to show before the video is there.
+
 In asyncio the same with `await`; cancelling the task stops the work on the server:
 
     async with AsyncSadTalkerClient("dns:///sadtalker:8001", tls=True, metadata={"authorization": token}) as client:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -45,25 +46,29 @@ class AsyncSadTalkerClient:
     def animate(
         self,
         portrait: Source,
-        speech: Source,
+        speech: Source | None = None,
         *,
         timeout: float | None = None,
         **options: "Unpack[Options]",
     ) -> "AsyncAnimation":
-        """The animation of one portrait and one recording; see `SadTalkerClient.animate` for the arguments.
+        """The animation of one portrait and what moves it; see `SadTalkerClient.animate` for the arguments.
 
         Files are read and the request is sent when the animation is first awaited, and errors come from there.
         """
 
-        async def start() -> Any:
-            request = await asyncio.to_thread(build_request, portrait, speech, options)
-            return self._stub().ModelStreamInfer(
-                iter([request]),
-                timeout=self._timeout if timeout is None else timeout,
-                metadata=self._endpoint.metadata,
-            )
+        return self._animation(timeout, build_request, portrait, speech, options)
 
-        return AsyncAnimation(start, self._endpoint.url)
+    async def poster(
+        self,
+        portrait: Source,
+        speech: Source | None = None,
+        *,
+        timeout: float | None = None,
+        **options: "Unpack[Options]",
+    ) -> bytes:
+        """The first frame of the animation that `animate` would make of the same arguments, as a PNG file."""
+        build = partial(build_request, poster=True)
+        return await self._animation(timeout, build, portrait, speech, options).read()
 
     async def is_ready(self, timeout: float = 5.0) -> bool:
         """Whether the server answers within `timeout` seconds that it can animate now."""
@@ -96,6 +101,17 @@ class AsyncSadTalkerClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def _animation(self, timeout: float | None, build: Callable[..., Any], *arguments: object) -> "AsyncAnimation":
+        async def start() -> Any:
+            request = await asyncio.to_thread(build, *arguments)
+            return self._stub().ModelStreamInfer(
+                iter([request]),
+                timeout=self._timeout if timeout is None else timeout,
+                metadata=self._endpoint.metadata,
+            )
+
+        return AsyncAnimation(start, self._endpoint.url)
 
     def _stub(self) -> Any:
         if self._channel is None:  # not in the constructor: grpc.aio ties a channel to the running event loop

@@ -1,4 +1,4 @@
-"""The command `sadtalker`: animate a portrait, or ask whether a server is ready.
+"""The command `sadtalker`: animate a portrait, take its poster, or ask whether a server is ready.
 
 Exit codes: 0 done, 2 bad usage or input, 3 no server there or not ready, 130 interrupted, 1 anything else.
 """
@@ -15,6 +15,7 @@ from typing import cast
 from ._channel import TLS
 from ._client import Animation, SadTalkerClient
 from ._exceptions import InvalidInputError, SadTalkerError, ServerUnavailableError
+from ._files import atomic_write
 from ._options import DATATYPES, Options
 from ._progress import Meter, shown_progress
 from ._wire import Fragment
@@ -51,11 +52,12 @@ def _fail(code: int, reason: object) -> int:
 
 def _animate(arguments: argparse.Namespace) -> None:
     _check_output(arguments.output, arguments.json)
-    options = cast(Options, {name: getattr(arguments, name) for name in DATATYPES})
     with _client(arguments) as client:
         meter = Meter()
         with shown_progress(meter) as show:
-            animation = client.animate(arguments.portrait, arguments.speech, **options, timeout=arguments.timeout)
+            animation = client.animate(
+                arguments.portrait, arguments.speech, **_options(arguments), timeout=arguments.timeout
+            )
             if arguments.output == _STDOUT:
                 _write_to_stdout(animation, show)
             else:
@@ -64,6 +66,21 @@ def _animate(arguments: argparse.Namespace) -> None:
         print(json.dumps({"output": arguments.output, **meter.report()}))
     else:
         print(f"{arguments.output}: {meter.frames} frames in {meter.seconds:.1f} s, {meter}", file=sys.stderr)
+
+
+def _poster(arguments: argparse.Namespace) -> None:
+    _check_output(arguments.output, as_json=False)
+    with _client(arguments) as client:
+        picture = client.poster(arguments.portrait, arguments.speech, **_options(arguments), timeout=arguments.timeout)
+    if arguments.output == _STDOUT:
+        sys.stdout.buffer.write(picture)
+    else:
+        with atomic_write(arguments.output) as file:
+            file.write(picture)
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    return cast(Options, {name: getattr(arguments, name) for name in DATATYPES})
 
 
 def _write_to_stdout(animation: Animation, show: Callable[[Fragment], None]) -> None:
@@ -139,14 +156,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sadtalker", description="Talking-head videos from a SadTalker server.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    animate = commands.add_parser("animate", parents=[connection], help="make a video of a portrait that speaks")
-    animate.set_defaults(run=_animate)
-    animate.add_argument("portrait", metavar="PORTRAIT", help="a picture with one face")
-    animate.add_argument("speech", metavar="SPEECH", help="a recording, in any audio format")
-    animate.add_argument("-o", "--output", metavar="MP4", required=True, help="the file to write; - streams to a pipe")
-    animate.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after this long (default: never)")
-    animate.add_argument("--json", action="store_true", help="print the figures of the run as JSON")
-    group = animate.add_argument_group("options, the server's defaults apply")
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument("portrait", metavar="PORTRAIT", help="a picture with one face")
+    asked.add_argument("speech", metavar="SPEECH", nargs="?", help="a recording, in any audio format")
+    asked.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after this long (default: never)")
+    group = asked.add_argument_group("instead of speech")
+    group.add_argument("--driving", metavar="VIDEO", help="move as the face in this video; speech is then only heard")
+    group.add_argument("--idle", type=float, metavar="SECONDS", help="a seamless loop of this length")
+    group = asked.add_argument_group("options, the server's defaults apply")
     group.add_argument("--pose-style", type=int, metavar="N", help="manner of moving the head, 0 to 45")
     group.add_argument("--expression-scale", type=float, metavar="X", help="strength of the expression, 1 is natural")
     group.add_argument("--head-motion-scale", type=float, metavar="X", help="how far the head moves, 1 is natural")
@@ -162,10 +179,23 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--no-blink", dest="blink", action="store_const", const=False, help="never blink")
     group.add_argument("--blink-rate", type=float, metavar="N", help="blinks per minute")
     group.add_argument("--blink-times", type=_seconds, metavar="S,...", help="blink at these seconds")
+    group.add_argument("--blink-reference", metavar="VIDEO", help="take eyes and expression from the face in it")
+    group.add_argument("--pose-reference", metavar="VIDEO", help="move the head as the face in it")
     group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
     group.add_argument("--crop", metavar="HOW", help="crop, extcrop, resize, full (the whole picture) or extfull")
     group.add_argument("--face-index", type=int, metavar="N", help="which of several faces, from the left, from 0 on")
     group.add_argument("--enhance", metavar="HOW", help="gfpgan restores the face and doubles the picture; or none")
+
+    animate = commands.add_parser(
+        "animate", parents=[connection, asked], help="make a video of a portrait that speaks or moves"
+    )
+    animate.set_defaults(run=_animate)
+    animate.add_argument("-o", "--output", metavar="MP4", required=True, help="the file to write; - streams to a pipe")
+    animate.add_argument("--json", action="store_true", help="print the figures of the run as JSON")
+
+    poster = commands.add_parser("poster", parents=[connection, asked], help="make its first frame, a PNG picture")
+    poster.set_defaults(run=_poster)
+    poster.add_argument("-o", "--output", metavar="PNG", required=True, help="the file to write; - is for a pipe")
 
     status = commands.add_parser("status", parents=[connection], help="say whether the server is ready")
     status.set_defaults(run=_status)

@@ -44,24 +44,34 @@ class SadTalkerClient:
     def animate(
         self,
         portrait: Source,
-        speech: Source,
+        speech: Source | None = None,
         *,
         timeout: float | None = None,
         **options: "Unpack[Options]",
     ) -> "Animation":
-        """Sends one portrait and one recording, each the bytes or the path of a file; returns the running animation.
+        """Sends one portrait and what moves it, files as bytes or by path; returns the running animation.
 
-        `options` are those of `Options`, each with its unit and range. `timeout` replaces the client's.
+        That is a recording of speech, in any audio format, or one of the options `driving` and `idle`. `options` are
+        those of `Options`, each with its unit and range. `timeout` replaces the client's.
 
         Raises InvalidInputError at once for a file that cannot be read or an option of a wrong type; everything that
         the server has to say comes while the animation is iterated.
         """
-        call = self._stub.ModelStreamInfer(
-            iter([build_request(portrait, speech, options)]),
-            timeout=self._timeout if timeout is None else timeout,
-            metadata=self._endpoint.metadata,
-        )
-        return Animation(call, self._endpoint.url)
+        return self._send(build_request(portrait, speech, options), timeout)
+
+    def poster(
+        self,
+        portrait: Source,
+        speech: Source | None = None,
+        *,
+        timeout: float | None = None,
+        **options: "Unpack[Options]",
+    ) -> bytes:
+        """The first frame of the animation that `animate` would make of the same arguments, as a PNG file.
+
+        Of a portrait alone it is that of an `idle` loop: the face at rest. Raises what `animate` and its iteration do.
+        """
+        return self._send(build_request(portrait, speech, options, poster=True), timeout).read()
 
     def is_ready(self, timeout: float = 5.0) -> bool:
         """Whether the server answers within `timeout` seconds that it can animate now."""
@@ -87,6 +97,14 @@ class SadTalkerClient:
     def close(self) -> None:
         """Ends the connection and cancels the animations that still run over it."""
         self._channel.close()
+
+    def _send(self, request: Any, timeout: float | None) -> "Animation":
+        call = self._stub.ModelStreamInfer(
+            iter([request]),
+            timeout=self._timeout if timeout is None else timeout,
+            metadata=self._endpoint.metadata,
+        )
+        return Animation(call, self._endpoint.url)
 
     def __enter__(self) -> "SadTalkerClient":
         return self

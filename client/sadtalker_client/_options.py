@@ -1,4 +1,4 @@
-"""What may be asked of an animation besides portrait and speech."""
+"""What may be asked of an animation besides its portrait and speech."""
 
 import operator
 import struct
@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypedDict
 import numpy as np
 
 from ._exceptions import InvalidInputError
+from ._files import Source, read_source
 
 KeyFrames: TypeAlias = float | Sequence[tuple[float, float]]
 """A curve: (seconds, degrees) at increasing times, or one number for a constant."""
@@ -39,6 +40,15 @@ class Options(TypedDict, total=False):
     """Blinks per minute, 0 to 120, at random gaps."""
     blink_times: Sequence[float] | None
     """Seconds at which the eyes begin to close, instead of random ones."""
+    blink_reference: Source | None
+    """A video, in any format, whose face lends its eyes, and the expression around them, to the speech."""
+    pose_reference: Source | None
+    """A video whose face moves the head instead of the speech; a short one goes back and forth."""
+    driving: Source | None
+    """A video whose face moves the portrait, expression and pose, frame by frame at 25 per second. Speech, if there is
+    any, is then only heard; without it the video's own sound is."""
+    idle: float | None
+    """Seconds, from 1 on, of a loop without speech: the last frame continues into the first."""
     size: int | None
     """Edge of the picture in pixels; it must be what the server renders."""
     crop: str | None
@@ -63,16 +73,26 @@ DATATYPES = {
     "blink": "BOOL",
     "blink_rate": "FP32",
     "blink_times": "FP32",
+    "blink_reference": "BYTES",
+    "pose_reference": "BYTES",
+    "driving": "BYTES",
+    "idle": "FP32",
     "size": "INT32",
     "crop": "BYTES",
     "face_index": "INT32",
     "enhance": "BYTES",
 }
+FILES = {"blink_reference", "pose_reference", "driving"}  # whose bytes are sent
 SHAPES = {"yaw": (-1, 2), "pitch": (-1, 2), "roll": (-1, 2), "blink_times": (-1,)}  # of all others: (1,)
 
 PACKING = {"INT32": "<i", "INT64": "<q", "FP32": "<f", "BOOL": "<?"}
 _WORDS = {"INT32": "a 32-bit integer", "INT64": "a 64-bit integer", "FP32": "a number", "BOOL": "True or False"}
 _SHAPE_WORDS = {(-1, 2): "a number or pairs of seconds and degrees", (-1,): "a sequence of seconds"}
+
+
+def pack_bytes(content: bytes) -> bytes:
+    """One element of a tensor of BYTES."""
+    return struct.pack("<I", len(content)) + content
 
 
 def pack_option(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
@@ -81,7 +101,11 @@ def pack_option(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
         return _pack_array(name, value)
     datatype = DATATYPES[name]
     if datatype == "BYTES":
-        return (1,), _pack_text(name, value)
+        if name in FILES:
+            return (1,), pack_bytes(read_source(name, value))
+        if not isinstance(value, str):
+            raise InvalidInputError(f"{name}: expected a string, got {value!r}")
+        return (1,), pack_bytes(value.encode())
     try:
         if (datatype == "BOOL") != isinstance(value, bool):
             raise TypeError
@@ -89,13 +113,6 @@ def pack_option(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
         return (1,), struct.pack(PACKING[datatype], number)
     except (TypeError, ValueError, OverflowError, struct.error) as error:
         raise InvalidInputError(f"{name}: expected {_WORDS[datatype]}, got {value!r}") from error
-
-
-def _pack_text(name: str, value: Any) -> bytes:
-    if not isinstance(value, str):
-        raise InvalidInputError(f"{name}: expected a string, got {value!r}")
-    content = value.encode()
-    return struct.pack("<I", len(content)) + content
 
 
 def _pack_array(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:

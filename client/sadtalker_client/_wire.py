@@ -9,12 +9,12 @@ from tritonclient.grpc import service_pb2
 
 from ._exceptions import InvalidInputError, ProtocolError, from_server_text
 from ._files import Source, read_source
-from ._options import DATATYPES, PACKING, pack_option
+from ._options import DATATYPES, PACKING, pack_bytes, pack_option
 
 MODEL = "sadtalker"
 FRAMES_PER_SECOND = 25
 
-INPUTS = {"image": "BYTES", "audio": "BYTES"}
+INPUTS = {"image": "BYTES", "audio": "BYTES", "poster": "BOOL"}  # besides the options
 OUTPUTS = {"video": "BYTES", "frames_done": "INT32", "frames_total": "INT32"}
 
 _MAX_REQUEST_BYTES = 2**31 - 2**16  # a protobuf message ends at 2 GiB; the rest is for names and options
@@ -38,26 +38,29 @@ class Fragment:
         return self.frames_done / self.frames_total
 
 
-def build_request(portrait: Source, speech: Source, options: Mapping[str, Any]) -> Any:
+def build_request(portrait: Source, speech: Source | None, options: Mapping[str, Any], *, poster: bool = False) -> Any:
     """A `ModelInferRequest`. An option that is None is left out, so that the server's default applies.
 
     Raises TypeError for an option that does not exist, as Python does.
     """
     if unknown := options.keys() - DATATYPES.keys():
         raise TypeError(f"unexpected option: {', '.join(sorted(unknown))}")
-    image, audio = read_source("portrait", portrait), read_source("speech", speech)
-    if len(image) + len(audio) > _MAX_REQUEST_BYTES:
-        raise InvalidInputError(
-            f"portrait and speech: expected at most {_MAX_REQUEST_BYTES} bytes, got {len(image) + len(audio)}"
-        )
-    request = service_pb2.ModelInferRequest(model_name=MODEL)
-    request.parameters["triton_enable_empty_final_response"].bool_param = True
+    files = {"image": ("portrait", portrait)} | ({} if speech is None else {"audio": ("speech", speech)})
     tensors: list[tuple[str, str, tuple[int, ...], bytes]] = [
-        (name, "BYTES", (1,), _pack_bytes(content)) for name, content in (("image", image), ("audio", audio))
+        (tensor, "BYTES", (1,), pack_bytes(read_source(name, source))) for tensor, (name, source) in files.items()
     ]
     tensors += [
         (name, DATATYPES[name], *pack_option(name, value)) for name, value in options.items() if value is not None
     ]
+    if poster:
+        tensors.append(("poster", "BOOL", (1,), struct.pack(PACKING["BOOL"], True)))
+    size = sum(len(content) for *_, content in tensors)
+    if size > _MAX_REQUEST_BYTES:
+        raise InvalidInputError(
+            f"portrait, speech and options: expected at most {_MAX_REQUEST_BYTES} bytes, got {size}"
+        )
+    request = service_pb2.ModelInferRequest(model_name=MODEL)
+    request.parameters["triton_enable_empty_final_response"].bool_param = True
     for name, datatype, shape, content in tensors:
         request.inputs.add(name=name, datatype=datatype, shape=[1, *shape])
         request.raw_input_contents.append(content)
@@ -90,10 +93,6 @@ class ResponseReader:
         done, total = (self._last.frames_done, self._last.frames_total) if self._last else (0, "any")
         if not self._final or done != total:
             raise ProtocolError(f"{self._url} ended its answer after {done} of {total} frames")
-
-
-def _pack_bytes(content: bytes) -> bytes:
-    return struct.pack("<I", len(content)) + content
 
 
 def _parse_fragment(infer: Any, url: str) -> Fragment:

@@ -22,16 +22,17 @@ from torch import nn
 
 from .checkpoint import loading, synthetic
 from .checkpoint.layout import CheckpointError
-from .errors import CheckFailedError
+from .errors import CheckFailedError, UsageError
 from .precision import DoublePlaces, HalfPrecision
 from .presets import PRESETS, Preset
 from .restoration_specs import SERVED_SPECS
-from .specs import SPECS, NetworkSpec, TensorSpec
+from .specs import SIZE, SIZED, SIZES, SPECS, NetworkSpec, TensorSpec, at_size
 
 OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
 OFFICIAL = Path("weights/official")
 DEMO = Path(__file__).parent / "demo"
-MODEL, BF16_MODEL = "model.onnx", "model_bf16.onnx"
+MODEL, BF16_MODEL, MODEL_512 = "model.onnx", "model_bf16.onnx", "model_512.onnx"
+ONLY_256 = {"face_enhancer"}  # networks that see rendered frames of no other size
 PRECISIONS = ("fp32", "fp16", "bf16")
 RECORD = "exported.json"  # what lies in a model repository, for those who start a server on it
 
@@ -58,20 +59,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fp32: for CPUs; fp16: half precision inside the networks that are worth it, for GPUs; bf16: fp32, and "
         "beside it what `sadtalker-server --model-config-name bf16` runs on a CPU (default: fp32)",
     )
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=SIZES,
+        default=SIZE,
+        help="edge of the rendered picture, in pixels, by the checkpoint made for it; 512 is what "
+        "`sadtalker-server --model-config-name 512` runs (default: 256)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.size != SIZE and args.precision == "bf16":
+        raise UsageError(f"--precision bf16 goes with --size {SIZE}, got {args.size}")
     console = Console(stderr=True)
     with progress(console) as bar:
         loading_task = bar.add_task("loading weights", total=None)
-        preset, networks = load_weights(args.weights)
+        preset, networks = load_weights(args.weights, args.size)
         bar.update(loading_task, total=1, completed=1)
-        exported = export_repository(networks, preset.name, args.repository, bar, args.precision)
-    console.print(f"{len(exported)} networks ({preset.name}, {args.precision}) in {args.repository}")
+        exported = export_repository(networks, preset.name, args.repository, bar, args.precision, args.size)
+    kind = f"{preset.name}, {args.size} pixels, {args.precision}"
+    console.print(f"{len(exported)} networks ({kind}) in {args.repository}")
     return 0
 
 
-def load_weights(name: str) -> tuple[Preset, dict[str, nn.Module]]:
+def load_weights(name: str, size: int = SIZE) -> tuple[Preset, dict[str, nn.Module]]:
     """The networks that `--weights` names: `tiny`, `demo`, `official`, or a directory. Raises `CheckpointError`.
 
     Those that find and restore faces are among them where their files are there. `tiny` has the enhancer, but no
@@ -79,37 +91,49 @@ def load_weights(name: str) -> tuple[Preset, dict[str, nn.Module]]:
     """
     if name == "tiny":
         tiny = PRESETS["tiny"]
-        return tiny, loading.synthetic_networks(tiny) | loading.synthetic_networks(tiny, {"face_enhancer"})
+        networks = loading.synthetic_networks(tiny, image_size=size)
+        return tiny, networks | loading.synthetic_networks(tiny, {"face_enhancer"})
     directory = {"official": OFFICIAL, "demo": DEMO}.get(name, Path(name))
-    preset, networks = loading.load_directory(directory)
+    preset, networks = loading.load_directory(directory, size)
     return preset, networks | loading.load_restoration(directory, preset)
 
 
 def export_repository(
-    networks: Mapping[str, nn.Module], preset: str, repository: Path, bar: Progress, precision: str = "fp32"
+    networks: Mapping[str, nn.Module],
+    preset: str,
+    repository: Path,
+    bar: Progress,
+    precision: str = "fp32",
+    size: int = SIZE,
 ) -> list[str]:
-    """Export the networks into `<repository>/<name>/1`, in one of `PRECISIONS`; returns the names of what was exported.
+    """Export the networks into `<repository>/<name>/1`, in one of `PRECISIONS`, for one of `SIZES`; returns names.
 
     That is all of `SPECS`, and of `SERVED_SPECS` those whose `networks` are given; the others' files are removed.
     All files are made and checked beside their final places first; only then do they replace what was there.
     Raises `CheckpointError` if the repository lacks a model, `ExportError` if a file computes something else.
     """
-    specs = [spec for spec in SERVED_SPECS.values() if spec.name in SPECS or spec.networks <= networks.keys()]
+    specs = [
+        at_size(spec, size)
+        for spec in SERVED_SPECS.values()
+        if spec.name in SPECS or (spec.networks <= networks.keys() and (size == SIZE or spec.name not in ONLY_256))
+    ]
     for spec in specs:
         if not (repository / spec.name / "config.pbtxt").is_file():
             raise CheckpointError(f"{repository}: not the model repository: {spec.name}/config.pbtxt is missing")
     record = {"preset": preset, "weights": weights_digest(networks), "precision": precision}
     models: dict[str, dict[str, object]] = {}
     staged: list[tuple[Path, Path]] = []
+    outdated: list[Path] = []  # what an earlier export of another kind may have left
     try:
         for spec in specs:
             module = spec.build(networks)
             folder = repository / spec.name / "1"
             folder.mkdir(parents=True, exist_ok=True)
-            files = {MODEL: "fp16" if precision == "fp16" else "fp32"}
+            model = MODEL_512 if size != SIZE and spec.name in SIZED else MODEL
+            files = {model: "fp16" if precision == "fp16" else "fp32"}
             if precision == "bf16" and spec.places:
                 files[BF16_MODEL] = "bf16"
-            (folder / BF16_MODEL).unlink(missing_ok=True)  # of an earlier export
+            outdated += [folder / name for name in {MODEL, BF16_MODEL, MODEL_512} - files.keys()]
             task = bar.add_task(f"exporting {spec.name}", total=2 * len(files))
             entries: dict[str, dict[str, object]] = {}
             for name, form in files.items():
@@ -121,11 +145,13 @@ def export_repository(
                 check(spec, module, partial, tolerance)
                 bar.advance(task)
                 entries[name] = {"bytes": partial.stat().st_size, "sha256": _sha256(partial)}
-            models[spec.name] = {**entries.pop(MODEL), **entries}
+            models[spec.name] = {**entries.pop(MODEL, {}), **entries}
         for partial, final in staged:
             partial.replace(final)
-        for name in SERVED_SPECS.keys() - models.keys():  # of an earlier export
-            (repository / name / "1" / MODEL).unlink(missing_ok=True)
+        for name in SERVED_SPECS.keys() - models.keys():
+            outdated.append(repository / name / "1" / MODEL)
+        for path in outdated:
+            path.unlink(missing_ok=True)
     finally:
         for partial, _ in staged:
             partial.unlink(missing_ok=True)

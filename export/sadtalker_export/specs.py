@@ -1,7 +1,7 @@
 """The one list of networks that are exported: names, tensors, and how each is put together."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -13,6 +13,9 @@ from .networks.motion import WINDOW
 from .rewrites.renderer import FrameBytes
 from .rewrites.winograd import with_winograd
 
+SIZES = (256, 512)  # pixels, of the portrait and the frames; the checkpoints are made for one each
+SIZE = SIZES[0]
+SIZED = frozenset({"appearance_encoder", "face_renderer"})  # networks whose tensors grow with it
 FRAMES = 5  # per chunk: 0.2 s at 25 frames per second
 KEYPOINTS = 15
 COEFFICIENTS = EXPRESSION + POSE
@@ -193,3 +196,15 @@ SPECS = {
         ),
     )
 }
+
+
+def at_size(spec: NetworkSpec, size: int) -> NetworkSpec:
+    """The spec of a network for pictures of another size; that of one that sees no pictures stays the same."""
+    if spec.name not in SIZED or size == SIZE:
+        return spec
+    sides = {side: side * size // SIZE for side in (SIZE, VOLUME[-1])}
+
+    def scaled(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(replace(tensor, shape=tuple(sides.get(n, n) for n in tensor.shape)) for tensor in tensors)
+
+    return replace(spec, inputs=scaled(spec.inputs), outputs=scaled(spec.outputs))

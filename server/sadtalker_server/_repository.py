@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2
 from sadtalker_server._errors import ServerError
 
 _MANIFEST = "exported.json"
-_PRECISIONS = ("bf16",)  # configurations whose networks an export in the precision of the same name writes
+_EXPORTS = {"bf16": " --precision bf16", "512": " --size 512"}  # which export a configuration's networks come from
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,11 @@ def _check_networks(repository: Path, networks: dict[str, Path], config_name: st
                 "it comes from another export"
             )
     if problems:
-        option = f" --precision {config_name}" if config_name in _PRECISIONS else ""
-        raise ServerError("\n".join([*problems, command.format(preset) + option]))
+        raise ServerError("\n".join([*problems, command.format(preset) + _EXPORTS.get(config_name or "", "")]))
     return preset
 
 
 def _sizes(entry: dict[str, Any]) -> dict[str, int]:
     """Bytes of each file of a network: of `model.onnx` itself, and of other files under their names."""
     others = {name: int(value["bytes"]) for name, value in entry.items() if isinstance(value, dict)}
-    return {"model.onnx": int(entry["bytes"]), **others}
+    return others if others and "bytes" not in entry else {"model.onnx": int(entry["bytes"]), **others}

@@ -52,6 +52,12 @@ def test_paths_and_bytes_send_the_same(server, face, tmp_path):
     assert server.requests[0] == server.requests[1]
 
 
+def test_a_poster_is_one_picture(server, face):
+    server.answer = lambda request: [fragment(b"PNG", 1, 1), final()]
+    assert face(server.url).poster(b"picture", seed=3) == b"PNG"
+    assert [tensor.name for tensor in server.requests[0].inputs] == ["image", "seed", "poster"]
+
+
 def test_messages_beyond_four_megabytes(server, face):
     server.answer = lambda request: video(b"v" * 6_000_000)
     assert len(face(server.url).read(b"i" * 6_000_000, b"a" * 6_000_000)) == 6_000_000

@@ -44,7 +44,11 @@ def test_every_exception_hangs_in_the_documented_tree():
 
 def test_both_clients_take_the_same_arguments():
     for blocking, asynchronous, names in (
-        (SadTalkerClient, AsyncSadTalkerClient, ("__init__", "animate", "is_ready", "wait_until_ready", "close")),
+        (
+            SadTalkerClient,
+            AsyncSadTalkerClient,
+            ("__init__", "animate", "poster", "is_ready", "wait_until_ready", "close"),
+        ),
         (Animation, AsyncAnimation, ("read", "save", "cancel")),
     ):
         for name in names:

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from fake_triton import endless, error, fragment
+from fake_triton import endless, error, final, fragment
 from sadtalker_client import Fragment
 from sadtalker_client._cli import main
 from sadtalker_client._progress import Meter
@@ -89,6 +89,24 @@ def test_options_reach_the_server(server, sadtalker):
     }.items():
         assert contents[name] == struct.pack(f"<{len(floats)}f", *floats)
     assert server.metadata[0]["key"] == "a=b"
+
+
+def test_a_video_may_drive_it_and_a_loop_needs_nothing(server, folder, sadtalker):
+    (folder / "face.mp4").write_bytes(b"film")
+    assert sadtalker("animate", "a.png", "--driving", "face.mp4", "-o", "o.mp4", "--url", server.url).returncode == 0
+    assert sadtalker("animate", "a.png", "--idle", "3", "-o", "o.mp4", "--url", server.url).returncode == 0
+    driven, idle = ([tensor.name for tensor in request.inputs] for request in server.requests)
+    assert driven == ["image", "driving"]
+    assert idle == ["image", "idle"]
+
+
+def test_a_poster_is_a_file_of_its_own(server, folder, sadtalker):
+    server.answer = lambda request: [fragment(b"PNG", 1, 1), final()]
+    done = sadtalker("poster", "a.png", "-o", "poster.png", "--seed", "2", "--url", server.url)
+    assert done.returncode == 0
+    assert (folder / "poster.png").read_bytes() == b"PNG"
+    assert [tensor.name for tensor in server.requests[0].inputs] == ["image", "seed", "poster"]
+    assert sadtalker("poster", "a.png", "-o", "-", "--url", server.url).stdout == b"PNG"
 
 
 def test_json_figures(server, sadtalker):

@@ -30,8 +30,8 @@ def test_the_model_configuration_says_the_same():
         return {name: triton.get(datatype, datatype.removeprefix("TYPE_")) for name, datatype in names}
 
     assert config.name == _wire.MODEL
-    assert datatypes(entry for entry in config.input if not entry.optional) == _wire.INPUTS
-    assert datatypes(entry for entry in config.input if entry.optional) == _options.DATATYPES
+    assert [entry.name for entry in config.input if not entry.optional] == ["image"]
+    assert datatypes(config.input) == {**_wire.INPUTS, **_options.DATATYPES}
     assert datatypes(config.output) == _wire.OUTPUTS
     assert config.model_transaction_policy.decoupled
     assert config.max_batch_size == 1
@@ -79,6 +79,26 @@ def test_curves_are_packed_as_key_frames(value, shape, floats):
 def test_times_are_packed_as_they_are():
     assert tensors(blink_times=[0.5, 2])["blink_times"] == ("FP32", [1, 2], struct.pack("<2f", 0.5, 2))
     assert tensors(blink_times=[])["blink_times"] == ("FP32", [1, 0], b"")
+
+
+def test_videos_are_read_as_files_are(tmp_path):
+    (tmp_path / "face.mp4").write_bytes(b"moving")
+    packed = tensors(driving=tmp_path / "face.mp4", pose_reference=b"nodding", idle=2)
+    assert packed["driving"] == ("BYTES", [1, 1], b"\6\0\0\0moving")
+    assert packed["pose_reference"] == ("BYTES", [1, 1], b"\7\0\0\0nodding")
+    assert packed["idle"] == ("FP32", [1, 1], struct.pack("<f", 2))
+    with pytest.raises(InvalidInputError, match=r"^blink_reference: cannot read nowhere.mp4: No such file"):
+        tensors(blink_reference="nowhere.mp4")
+
+
+def test_speech_may_be_left_out():
+    request = build_request(b"picture", None, {"idle": 2.0}, poster=True)
+    assert [(tensor.name, tensor.datatype) for tensor in request.inputs] == [
+        ("image", "BYTES"),
+        ("idle", "FP32"),
+        ("poster", "BOOL"),
+    ]
+    assert request.raw_input_contents[-1] == b"\1"
 
 
 def test_an_option_that_does_not_exist_is_a_mistake_in_the_program():
@@ -143,5 +163,5 @@ def test_an_empty_file_is_named(tmp_path):
 
 def test_more_than_a_message_can_hold_is_refused(monkeypatch):
     monkeypatch.setattr(_wire, "_MAX_REQUEST_BYTES", 11)
-    with pytest.raises(InvalidInputError, match="expected at most 11 bytes, got 12"):
+    with pytest.raises(InvalidInputError, match="expected at most 11 bytes, got 20"):
         tensors()

@@ -19,6 +19,10 @@ class Blocking:
         with SadTalkerClient(self._url, **self._settings) as client:
             return client.animate(*arguments, **options).read()
 
+    def poster(self, *arguments, **options):
+        with SadTalkerClient(self._url, **self._settings) as client:
+            return client.poster(*arguments, **options)
+
     def save(self, path, *arguments, on_progress=None, **options):
         with SadTalkerClient(self._url, **self._settings) as client:
             client.animate(*arguments, **options).save(path, on_progress)
@@ -74,6 +78,9 @@ class Asynchronous:
 
     def read(self, *arguments, **options):
         return self._run(lambda client: client.animate(*arguments, **options).read())
+
+    def poster(self, *arguments, **options):
+        return self._run(lambda client: client.poster(*arguments, **options))
 
     def save(self, path, *arguments, on_progress=None, **options):
         return self._run(lambda client: client.animate(*arguments, **options).save(path, on_progress))

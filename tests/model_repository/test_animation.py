@@ -112,7 +112,8 @@ class Observer:
 
 
 def _animator(models: Models, observer: Observer | None = None, chunks_in_flight: int = 3):
-    return animation.Animator(models.call, partial(hasattr, models), observer or Observer(), 600, chunks_in_flight, 4)
+    installed = partial(hasattr, models)
+    return animation.Animator(models.call, installed, observer or Observer(), 256, 600, chunks_in_flight, 4)
 
 
 async def _video(animator, seconds: float = 1.4, image: bytes = b"portrait", **asked: object) -> list:
@@ -209,7 +210,7 @@ def test_an_enhanced_video_is_twice_as_large() -> None:
 
 
 def test_an_enhancer_that_the_server_lacks_is_refused() -> None:
-    animator = animation.Animator(Models().call, lambda model: False, Observer(), 600, 3, 4)
+    animator = animation.Animator(Models().call, lambda model: False, Observer(), 256, 600, 3, 4)
     message = "^enhance: gfpgan is not installed on this server, expected none$"
     with pytest.raises(InputError, match=message):
         asyncio.run(_video(animator, enhance="gfpgan"))
@@ -400,7 +401,7 @@ def test_coefficients_are_fetched_one_range_ahead() -> None:
 def test_defaults() -> None:
     asked = options.Options()
     assert (asked.pose_style, asked.expression_scale, asked.still) == (0, 1.0, False)
-    assert (asked.seed, asked.blink, asked.size, asked.enhance) == (0, True, 256, "none")
+    assert (asked.seed, asked.blink, asked.size, asked.enhance) == (0, True, None, "none")
 
 
 @pytest.mark.parametrize(
@@ -424,10 +425,10 @@ def test_defaults() -> None:
         ({"blink_times": -1.0}, "blink_times: expected up to 10000 times from 0 s on, got -1"),
         (
             {"blink": False, "blink_rate": 3.0},
-            "blink: expected at most one of blink=False, blink_rate, blink_times, got blink=False and blink_rate",
+            "blink: expected at most one of blink=False, blink_rate, blink_times, blink_reference, "
+            "got blink=False and blink_rate",
         ),
         ({"seed": -1}, "seed: expected a number from 0 on, got -1"),
-        ({"size": 512}, "size: expected 256, which this server renders, got 512"),
         ({"crop": "half"}, "crop: expected crop, extcrop, resize, full, extfull, got 'half'"),
         ({"face_index": -2}, "face_index: expected a number from 0 on, or -1 for the main face, got -2"),
         ({"enhance": "codeformer"}, "enhance: expected none or gfpgan, got 'codeformer'"),

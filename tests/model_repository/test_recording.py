@@ -35,7 +35,7 @@ def test_sixteen_kilohertz_comes_through_untouched() -> None:
 def test_any_rate_channels_and_codec(rate: int, channels: int, codec: str, container: str) -> None:
     decoded = audio.decode(recording(tone(rate, 1, channels), rate, codec, container), 600)
     assert decoded.frames == 25
-    assert decoded.channels == (2 if channels == 2 else 1)
+    assert decoded.sound.channels == (2 if channels == 2 else 1)
     middle = decoded.waveform[4_000:12_000]
     assert np.sqrt((middle**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.15)
     spectrum = np.abs(np.fft.rfft(middle))
@@ -124,7 +124,7 @@ def test_playlists_cannot_reach_files(tmp_path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_track_is_the_sound_at_48_kilohertz(channels: int) -> None:
     decoded = audio.decode(recording(tone(16_000, 1, channels), 16_000, "pcm_f32le"), 600)
-    track = audio.Track(decoded)
+    track = audio.Track(decoded.sound)
     sound = np.concatenate([track.read(length) for length in (1024, 1, 20_000, 26_975, 5_000)], axis=1)
     track.close()
     assert sound.shape == (channels, 53_000)
@@ -134,4 +134,4 @@ def test_track_is_the_sound_at_48_kilohertz(channels: int) -> None:
 
 def test_six_channels_become_one_track() -> None:
     decoded = audio.decode(recording(tone(48_000, 0.5, 6), 48_000), 600)
-    assert audio.Track(decoded).read(480).shape == (1, 480)
+    assert audio.Track(decoded.sound).read(480).shape == (1, 480)

@@ -166,3 +166,17 @@ def test_a_variant_with_a_file_of_its_own(models: Path) -> None:
     assert f"one: {file} has 4 bytes, exported.json says 3" in refusal(models, "bf16")
     file.write_bytes(b"two")
     assert check_repository(models, "bf16").models == ["one", "two"]
+
+
+def test_an_export_that_wrote_nothing_but_a_file_of_its_own(models: Path) -> None:
+    manifest = models / "exported.json"
+    exported = json.loads(manifest.read_text())
+    exported["models"]["one"] = {"model_512.onnx": {"bytes": 3}}
+    manifest.write_text(json.dumps(exported))
+    assert "one: model.onnx is not among the files of exported.json (model_512.onnx)" in refusal(models)
+    variants = models / "one" / "configs"
+    variants.mkdir()
+    (variants / "512.pbtxt").write_text('name: "one" backend: "onnxruntime" default_model_filename: "model_512.onnx"')
+    assert refusal(models, "512").splitlines()[-1] == f"{_COMMAND.format(models)} --size 512"
+    (models / "one" / "1" / "model_512.onnx").write_bytes(b"two")
+    assert check_repository(models, "512").models == ["one", "two"]

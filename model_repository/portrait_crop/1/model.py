@@ -1,5 +1,6 @@
 """Triton's side of the portrait crop: tensors in, tensors out."""
 
+import json
 from dataclasses import fields
 
 import numpy as np
@@ -16,6 +17,8 @@ class TritonPythonModel:
     """Every request of an execution succeeds or fails on its own."""
 
     def initialize(self, args: dict[str, str]) -> None:
+        outputs = {output["name"]: output["dims"] for output in json.loads(args["model_config"])["output"]}
+        self._face_size = int(outputs["face"][-1])
         self._finder = FaceFinder(call, pb_utils.is_model_ready)
 
     def execute(self, requests: list) -> list:
@@ -27,7 +30,7 @@ class TritonPythonModel:
         crops, indices = inputs.get("crop", [b"crop"] * count), inputs.get("face_index", [MAIN] * count)
         try:
             portraits = [
-                prepare(image, self._finder, crop.decode(), int(index))
+                prepare(image, self._finder, crop.decode(), int(index), self._face_size)
                 for image, crop, index in zip(inputs["image"], crops, indices, strict=True)
             ]
         except InputError as error:

@@ -14,7 +14,7 @@ from .picture import decode
 
 CROPS = "crop", "extcrop", "resize", "full", "extfull"
 LONGEST_SIDE = 1920  # of a picture that is shown whole, pixels
-FACE_SIZE = 256  # pixels, what the renderer sees
+FACE_SIZE = 256  # pixels, what the renderer sees unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,22 @@ class Portrait:
     """The model's outputs for one portrait, named as its tensors."""
 
     face: np.ndarray
-    """float32 [3, 256, 256], RGB in [0, 1]."""
+    """float32 [3, face size, face size], RGB in [0, 1]."""
     aligned_face: np.ndarray
     """float32 [3, 224, 224], RGB in [0, 1]."""
     geometry: np.ndarray
     """int32 [6]: left, top, right, bottom of the face in the resized picture; that picture's width and height."""
     alignment: np.ndarray
-    """float32 [5]: width, height, scale, x and y of the 3-D alignment on the 256-pixel face."""
+    """float32 [5]: width, height, scale, x and y of the 3-D alignment on the face."""
     landmarks: np.ndarray
-    """float32 [5, 2]: left and right eye, nose tip, left and right mouth corner on the 256-pixel face, pixels."""
+    """float32 [5, 2]: left and right eye, nose tip, left and right mouth corner on the face, pixels."""
     picture: np.ndarray
     """uint8 [height, width, 3], RGB: the picture that `geometry` is about."""
 
 
-def prepare(data: bytes, finder: FaceFinder, crop: str = "crop", face_index: int = MAIN) -> Portrait:
+def prepare(
+    data: bytes, finder: FaceFinder, crop: str = "crop", face_index: int = MAIN, face_size: int = FACE_SIZE
+) -> Portrait:
     """Decodes `data`, finds the face, cuts it out and aligns it.
 
     Args:
@@ -61,8 +63,8 @@ def prepare(data: bytes, finder: FaceFinder, crop: str = "crop", face_index: int
     left, top, right, bottom = box
     shrink = np.array(resized) / (width, height)
     picture = _resize(picture, resized)
-    face = _resize(picture[top:bottom, left:right], (FACE_SIZE, FACE_SIZE))
-    on_face = (found.landmarks * shrink - (left, top)) * FACE_SIZE / (right - left, bottom - top)
+    face = _resize(picture[top:bottom, left:right], (face_size, face_size))
+    on_face = (found.landmarks * shrink - (left, top)) * face_size / (right - left, bottom - top)
     alignment, aligned_face = align(face, on_face)
     return Portrait(
         face=_to_network(face),

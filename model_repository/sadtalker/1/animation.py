@@ -11,14 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
-from .audio import Track, decode
+from .audio import Track
 from .coefficients import CoefficientStream
 from .errors import InputError
 from .head_angles import NO_ANGLE, angle_curves
 from .mp4 import FragmentedMp4
-from .options import Options
-from .performances import Call, Speech
+from .options import ENHANCERS, Options
+from .performances import Call, Performance, prepare
 from .portraits import Portrait, PortraitCache, pixel_aspect
+from .poster import png
 from .scene import Scene
 from .windows import (
     CHUNK,
@@ -65,7 +66,8 @@ class Animator:
         call: runs the other models.
         installed: whether the server has a model.
         observer: for metrics.
-        max_audio_seconds: longer recordings are refused.
+        size: width and height of the frames that the renderer gives, pixels.
+        max_audio_seconds: longer recordings, videos and loops are refused.
         chunks_in_flight: how many chunks of a video may be rendered at a time.
         cached_portraits: how many encoded portraits are kept, 8 MiB each, and up to 11 MiB for a whole picture.
     """
@@ -75,6 +77,7 @@ class Animator:
         call: Call,
         installed: Callable[[str], bool],
         observer: Observer,
+        size: int,
         max_audio_seconds: float,
         chunks_in_flight: int,
         cached_portraits: int,
@@ -82,45 +85,66 @@ class Animator:
         self._call = call
         self._installed = installed
         self._observer = observer
+        self._size = size
         self._max_audio_seconds = max_audio_seconds
         self._chunks_in_flight = chunks_in_flight
         self._portraits = PortraitCache(self._encode_portrait, cached_portraits, observer.portrait_lookup)
 
-    async def animate(self, image: bytes, audio: bytes, options: Options) -> AsyncGenerator[Fragment, None]:
+    async def animate(self, image: bytes, audio: bytes | None, options: Options) -> AsyncGenerator[Fragment, None]:
         """Yields the video in fragments of 5 frames, the last one perhaps shorter. Close it to stop the work.
 
         Raises:
-            InputError: the recording cannot be used, or the server lacks what the options ask for.
+            InputError: the recording or a video cannot be used, or the server lacks what the options ask for.
             Exception: what `call` raises, for instance when the portrait cannot be used.
         """
+        if options.size not in (None, self._size):
+            raise InputError(f"size: expected {self._size}, which this server renders, got {options.size}")
         if options.enhance != "none" and not self._installed(renderer(options)):
             raise InputError(f"enhance: {options.enhance} is not installed on this server, expected none")
         encoding = asyncio.create_task(self._portraits.get(image, options.crop, options.face_index, options.full))
         try:
             with self._observer.stage("decoding"):
-                recording = await asyncio.to_thread(decode, audio, self._max_audio_seconds)
+                performance = await asyncio.to_thread(prepare, self._call, audio, options, self._max_audio_seconds)
             portrait = await encoding
         finally:
             encoding.cancel()
-
-        speech = Speech(self._call, recording, options)
-        track = Track(speech.sound)
-        width, height = portrait.scene.size if portrait.scene else (options.side, options.side)
-        writer = await asyncio.to_thread(
-            FragmentedMp4, speech.frames, width, height, speech.sound.channels, track.read, portrait.pixel_aspect
-        )
-        done = 0
         try:
-            async with aclosing(self._render(portrait, speech, options)) as chunks:
+            async with aclosing(self._render(portrait, performance, options)) as chunks:
+                if options.poster:
+                    [picture] = await asyncio.to_thread(finished, (await anext(chunks))[:1], portrait)
+                    yield Fragment(await asyncio.to_thread(png, picture, portrait.pixel_aspect), 1, 1)
+                    return
+                side = self._size * ENHANCERS[options.enhance]
+                size = portrait.scene.size if portrait.scene else (side, side)
+                async with aclosing(self._encode(chunks, performance, portrait, size)) as fragments:
+                    async for fragment in fragments:
+                        yield fragment
+        finally:
+            await performance.close()
+
+    async def _encode(
+        self,
+        chunks: AsyncGenerator[np.ndarray, None],
+        performance: Performance,
+        portrait: Portrait,
+        size: tuple[int, int],
+    ) -> AsyncGenerator[Fragment, None]:
+        sound, frames, done = performance.sound, performance.frames, 0
+        track = await asyncio.to_thread(Track, sound)
+        try:
+            writer = await asyncio.to_thread(
+                FragmentedMp4, frames, *size, sound.channels, track.read, portrait.pixel_aspect
+            )
+            try:
                 async for pictures in chunks:
                     with self._observer.stage("encode"):
-                        if portrait.scene is not None:
-                            pictures = await asyncio.to_thread(portrait.scene.with_frames, pictures)
-                        video = await asyncio.to_thread(writer.write, pictures)
-                    done += len(pictures)
-                    yield Fragment(video, done, speech.frames)
+                        shown = await asyncio.to_thread(finished, pictures, portrait)
+                        video = await asyncio.to_thread(writer.write, shown)
+                    done += len(shown)
+                    yield Fragment(video, done, frames)
+            finally:
+                writer.close()
         finally:
-            writer.close()
             track.close()
 
     async def _encode_portrait(self, image: bytes, crop: str, face_index: int, full: bool) -> Portrait:
@@ -154,19 +178,20 @@ class Animator:
         aspect = Fraction(1) if full else pixel_aspect(geometry[0])
         return Portrait(renderer_inputs, {"landmarks": landmarks}, coefficients, aspect, placement, scene)
 
-    async def _render(self, portrait: Portrait, speech: Speech, options: Options) -> AsyncGenerator[np.ndarray, None]:
+    async def _render(
+        self, portrait: Portrait, performance: Performance, options: Options
+    ) -> AsyncGenerator[np.ndarray, None]:
         """Yields the frames of one chunk after the other: uint8 [up to 5, side, side, 3]."""
-        frames = speech.frames
-        coefficients = CoefficientStream(frames, partial(self._fetch_coefficients, portrait, speech, options))
-        angles = angle_curves((options.yaw, options.pitch, options.roll), frames, loops=False)
+        frames, loops = performance.frames, performance.loops
+        fetch = partial(self._fetch_coefficients, portrait, performance, options)
+        coefficients = CoefficientStream(frames, fetch, loops)
+        angles = angle_curves((options.yaw, options.pitch, options.roll), frames, loops)
         rendering: deque[asyncio.Task[np.ndarray]] = deque()
         try:
             for chunk in range(chunk_count(frames)):
+                known = await coefficients.first(needed(chunk, frames))
                 motion = {
-                    "coefficient_windows": placed(
-                        chunk_windows(await coefficients.first(needed(chunk, frames)), chunk, frames),
-                        portrait.placement,
-                    )[None],
+                    "coefficient_windows": placed(chunk_windows(known, chunk, frames, loops), portrait.placement)[None],
                     "head_angles": chunk_angles(angles, chunk)[None],
                 }
                 if options.enhance != "none":
@@ -185,10 +210,10 @@ class Animator:
             await coefficients.close()
 
     async def _fetch_coefficients(
-        self, portrait: Portrait, speech: Speech, options: Options, start: int, stop: int
+        self, portrait: Portrait, performance: Performance, options: Options, start: int, stop: int
     ) -> np.ndarray:
         with self._observer.stage("coefficients"):
-            values = await speech.coefficients(portrait.coefficients, start, stop)
+            values = await performance.coefficients(portrait.coefficients, start, stop)
         head_motion_scale = 0.0 if options.still else options.head_motion_scale
         return styled(values, portrait.coefficients, options.expression_scale, head_motion_scale)
 
@@ -205,6 +230,11 @@ class Animator:
 def renderer(options: Options) -> str:
     """The model that makes frames as asked."""
     return "render_frames" + "_full" * options.full + "_enhanced" * (options.enhance != "none")
+
+
+def finished(pictures: np.ndarray, portrait: Portrait) -> np.ndarray:
+    """Rendered frames as they are shown: by themselves, or within the whole picture of the portrait."""
+    return pictures if portrait.scene is None else portrait.scene.with_frames(pictures)
 
 
 def motion_model(full: bool) -> str:

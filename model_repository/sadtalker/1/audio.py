@@ -14,18 +14,31 @@ TRACK_RATE = 48_000  # Hz, of the video's sound; AAC blocks are then half as lon
 FRAME_RATE = 25  # video frames per second
 SAMPLES_PER_FRAME = SPEECH_RATE // FRAME_RATE
 SAMPLE_RATES = range(4_000, 768_001)  # Hz, accepted; a made-up rate of 1 Hz would swell to any size
-ANY_CHANNELS, MONO = (3, 64), 1
+LONGEST_DELAY = 10.0  # seconds between the beginnings of picture and sound; more is a broken time stamp
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A sound track, still encoded."""
+
+    data: bytes | None
+    """None is silence."""
+    channels: int
+    """2 for stereo, else 1."""
+    delay: float = 0.0
+    """When it begins, seconds after the picture; what is before that is cut off."""
+
+
+SILENCE = Sound(None, 1)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Speech, decoded for the networks, and still encoded for the sound track."""
+    """Speech, decoded for the networks, and its sound."""
 
     waveform: np.ndarray
     """float32 [samples], 16 kHz, mean of the channels, in [-1, 1]."""
-    channels: int
-    """Of the sound track: 2 for stereo, else 1."""
-    data: bytes
+    sound: Sound
 
     @property
     def frames(self) -> int:
@@ -56,16 +69,28 @@ def decode(data: bytes, max_seconds: float) -> Recording:
     waveform = np.concatenate(parts)
     if not np.isfinite(waveform).all():
         raise InputError("audio: expected finite samples, got NaN or infinity")
-    return Recording(np.clip(waveform, -1, 1), 2 if channels == 2 else 1, data)
+    return Recording(np.clip(waveform, -1, 1), Sound(data, 2 if channels == 2 else 1))
+
+
+def sound_of(container: av.container.InputContainer, data: bytes, start: float) -> Sound | None:
+    """The first audio stream of a video `data`, whose picture begins at time stamp `start`; None without one."""
+    if not container.streams.audio:
+        return None
+    stream = container.streams.audio[0]
+    delay = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base) - start
+    plausible = 1 / FRAME_RATE < abs(delay) < LONGEST_DELAY  # less may be an encoder's lead-in, which is cut off anyway
+    return Sound(data, 2 if stream.channels == 2 else 1, delay if plausible else 0.0)
 
 
 class Track:
-    """The sound of a recording, decoded as it is read, so that no more of it lies in memory than is needed."""
+    """A sound, decoded as it is read, so that no more of it lies in memory than is needed."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._channels = recording.channels
-        self._blocks = _blocks(recording.data, TRACK_RATE)
-        self._ready = np.empty((self._channels, 0), np.float32)
+    def __init__(self, sound: Sound) -> None:
+        self._channels = sound.channels
+        self._blocks = (block for block in ()) if sound.data is None else _blocks(sound.data, TRACK_RATE)
+        delay = round(sound.delay * TRACK_RATE)
+        self._ready = np.zeros((self._channels, max(delay, 0)), np.float32)
+        self.read(max(-delay, 0))
 
     def read(self, samples: int) -> np.ndarray:
         """The next samples: float32 [channels, samples], 48 kHz, in [-1, 1]; silence after the end."""

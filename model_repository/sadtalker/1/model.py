@@ -27,7 +27,7 @@ from .options import Options
 
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL"}
 OPTIONS = tuple(field.name for field in fields(Options))
-FILES = "image", "audio"  # the other texts are options
+TEXTS = tuple(field.name for field in fields(Options) if field.type is str)  # all other bytes are files
 
 
 class TritonPythonModel:
@@ -46,6 +46,7 @@ class TritonPythonModel:
             call,
             pb_utils.is_model_ready,
             self._metrics,
+            int(parameter("size")),
             parameter("max_audio_seconds"),
             chunks,
             int(parameter("portrait_cache_entries")),
@@ -107,7 +108,7 @@ class TritonPythonModel:
         """Returns False when the caller went away before the end."""
         start, frames = time.perf_counter(), 0
         options = Options(**{name: inputs[name] for name in OPTIONS if name in inputs})
-        async with aclosing(self._animator.animate(inputs["image"], inputs["audio"], options)) as fragments:
+        async with aclosing(self._animator.animate(inputs["image"], inputs.get("audio"), options)) as fragments:
             async for fragment in fragments:
                 if sender.is_cancelled():
                     return False
@@ -123,7 +124,8 @@ class TritonPythonModel:
                 )
                 flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if fragment.last else 0
                 await asyncio.to_thread(sender.send, response, flags=flags)
-        self._metrics.real_time_factor((time.perf_counter() - start) * FRAME_RATE / frames)
+        if not options.poster:
+            self._metrics.real_time_factor((time.perf_counter() - start) * FRAME_RATE / frames)
         return True
 
 
@@ -133,4 +135,4 @@ def _value(tensor):
     if array.shape != (1, 1):
         return array[0].copy()
     value = array.item()
-    return value.decode(errors="replace") if isinstance(value, bytes) and tensor.name() not in FILES else value
+    return value.decode(errors="replace") if isinstance(value, bytes) and tensor.name() in TEXTS else value

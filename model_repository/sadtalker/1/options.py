@@ -12,9 +12,9 @@ MAX_SCALE = 3.0
 MAX_BLINK_RATE = 120.0  # per minute: a blink takes 0.2 s
 MAX_ANGLE = 90.0  # degrees
 MAX_KEY_FRAMES = 10_000  # and blinks
-SIZE = 256  # pixels, what the exported renderer gives
 CROPS = "crop", "extcrop", "resize", "full", "extfull"
 ENHANCERS = {"none": 1, "gfpgan": 2}  # and how much larger they make a frame
+MIN_IDLE = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,23 @@ class Options:
     """Blinks per minute, 0 to 120, at random gaps; by default every 0.6 to 3 seconds."""
     blink_times: np.ndarray | float | None = None
     """When the eyes begin to close instead: float32 [n], seconds."""
-    size: int = SIZE
-    """Width and height of the rendered face, pixels."""
     crop: str = "crop"
     """What the video shows: crop, the face; extcrop, more around it; resize, the picture squeezed into a square; full
     and extfull, the picture in its own size with the face, or more around it, blended in."""
     face_index: int = -1
     """Which of several faces, from left to right, from 0 on; -1 is the main one."""
+    blink_reference: bytes | None = None
+    """A video file whose face lends its eyes, and the expression around them, to the speech."""
+    pose_reference: bytes | None = None
+    """A video file whose face moves the head instead of the speech."""
+    driving: bytes | None = None
+    """A video file whose face moves the portrait, expression and pose; speech, if any, is then only heard."""
+    idle: float | None = None
+    """Seconds of a loop without speech, from 1 on."""
+    poster: bool = False
+    """Only the first frame, as a PNG file."""
+    size: int | None = None
+    """Width and height of the rendered face, pixels; by default what the server renders, and it must be that."""
     enhance: str = "none"
     """What restores the face in every frame: none, or gfpgan, which doubles its width and height."""
 
@@ -65,8 +75,6 @@ class Options:
                 raise InputError(f"{name}: expected 0 to {MAX_SCALE:g}, got {scale:g}")
         if self.seed < 0:
             raise InputError(f"seed: expected a number from 0 on, got {self.seed}")
-        if self.size != SIZE:
-            raise InputError(f"size: expected {SIZE}, which this server renders, got {self.size}")
         if self.crop not in CROPS:
             raise InputError(f"crop: expected {', '.join(CROPS)}, got {self.crop!r}")
         if self.face_index < -1:
@@ -76,17 +84,18 @@ class Options:
         for name in ("yaw", "pitch", "roll"):
             if (key_frames := getattr(self, name)) is not None:
                 _check_key_frames(name, key_frames)
+        if self.idle is not None and not (math.isfinite(self.idle) and self.idle >= MIN_IDLE):
+            raise InputError(f"idle: expected seconds from {MIN_IDLE:g} on, got {self.idle:g}")
         self._check_blinks()
+        if self.driving is not None:
+            for name in ("idle", "pose_reference", "blink_reference", "blink_rate", "blink_times"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"driving: expected without {name}, got both")
 
     @property
     def full(self) -> bool:
         """Whether the whole picture is shown."""
         return self.crop in ("full", "extfull")
-
-    @property
-    def side(self) -> int:
-        """Width and height of the finished face, pixels."""
-        return self.size * ENHANCERS[self.enhance]
 
     def _check_blinks(self) -> None:
         if self.blink_rate is not None and not 0 <= self.blink_rate <= MAX_BLINK_RATE:
@@ -97,7 +106,7 @@ class Options:
                 raise InputError(f"blink_times: expected up to {MAX_KEY_FRAMES} times from 0 s on, got {_brief(times)}")
             object.__setattr__(self, "blink_times", times)
         given = {"blink=False": not self.blink} | {
-            name: getattr(self, name) is not None for name in ("blink_rate", "blink_times")
+            name: getattr(self, name) is not None for name in ("blink_rate", "blink_times", "blink_reference")
         }
         if sum(given.values()) > 1:
             asked = " and ".join(name for name, is_given in given.items() if is_given)

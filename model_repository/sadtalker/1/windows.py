@@ -23,16 +23,17 @@ def needed(chunk: int, frames: int) -> int:
     return min((chunk + 1) * CHUNK + RADIUS, frames)
 
 
-def chunk_windows(coefficients: np.ndarray, chunk: int, frames: int) -> np.ndarray:
+def chunk_windows(coefficients: np.ndarray, chunk: int, frames: int, loops: bool = False) -> np.ndarray:
     """What the renderer sees of one chunk: float32 [5, 70, 27].
 
     Args:
-        coefficients: float32 [at least `needed(chunk, frames)`, 70].
+        coefficients: float32 [at least `needed(chunk, frames)`, 70]; of a loop also the last RADIUS of `frames`.
         chunk: its index; past the video's end its last frame is repeated.
-        frames: of the whole video; windows are clamped to its ends.
+        frames: of the whole video; windows are clamped to its ends, or go on at the other one if it `loops`.
     """
     centres = np.minimum(np.arange(chunk * CHUNK, (chunk + 1) * CHUNK), frames - 1)
-    indices = np.clip(centres[:, None] + np.arange(-RADIUS, RADIUS + 1), 0, frames - 1)
+    indices = centres[:, None] + np.arange(-RADIUS, RADIUS + 1)
+    indices = indices % frames if loops else np.clip(indices, 0, frames - 1)
     return np.ascontiguousarray(coefficients[indices].transpose(0, 2, 1))
 
 
