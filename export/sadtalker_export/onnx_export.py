@@ -110,6 +110,7 @@ def export_repository(
 
     That is all of `SPECS`, and of `SERVED_SPECS` those whose `networks` are given; the others' files are removed.
     All files are made and checked beside their final places first; only then do they replace what was there.
+    Nothing is done where the same export is there already.
     Raises `CheckpointError` if the repository lacks a model, `ExportError` if a file computes something else.
     """
     specs = [
@@ -120,7 +121,16 @@ def export_repository(
     for spec in specs:
         if not (repository / spec.name / "config.pbtxt").is_file():
             raise CheckpointError(f"{repository}: not the model repository: {spec.name}/config.pbtxt is missing")
-    record = {"preset": preset, "weights": weights_digest(networks), "precision": precision}
+    record = {
+        "preset": preset,
+        "weights": weights_digest(networks),
+        "precision": precision,
+        "size": str(size),
+        "exporter": exporter_digest(),
+    }
+    if is_exported(repository, record, {spec.name for spec in specs}):
+        (repository / RECORD).touch()
+        return [spec.name for spec in specs]
     models: dict[str, dict[str, object]] = {}
     staged: list[tuple[Path, Path]] = []
     outdated: list[Path] = []  # what an earlier export of another kind may have left
@@ -161,6 +171,28 @@ def export_repository(
     os.chmod(file.name, 0o644)  # noqa: PTH101
     Path(file.name).replace(repository / RECORD)
     return list(models)
+
+
+def is_exported(repository: Path, record: Mapping[str, str], names: set[str]) -> bool:
+    """Whether the repository holds an export of these networks with this record, every file at its full size."""
+    try:
+        found = json.loads((repository / RECORD).read_text())
+    except (OSError, ValueError):
+        return False
+    models = found.pop("models", {}) if isinstance(found, dict) else {}
+    return (
+        found == record
+        and models.keys() == names
+        and all(
+            path.is_file() and path.stat().st_size == size
+            for name, entry in models.items()
+            for path, size in (
+                (repository / name / "1" / file, part["bytes"])
+                for file, part in {MODEL: entry, **entry}.items()
+                if isinstance(part, dict) and "bytes" in part
+            )
+        )
+    )
 
 
 def reduced(spec: NetworkSpec, module: nn.Module, precision: str) -> tuple[nn.Module, float]:
@@ -242,6 +274,16 @@ def weights_digest(networks: Mapping[str, nn.Module]) -> str:
         for key, value in sorted(networks[name].state_dict().items()):
             digest.update(f"{name}.{key}".encode())
             digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def exporter_digest() -> str:
+    """SHA-256 over the sources of this package: another version may write other graphs."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -293,3 +293,15 @@ def test_an_export_records_its_precision(
     assert bf16.is_file() == (precision == "bf16") == (BF16_MODEL in record["models"]["face_renderer"])
     assert {written[f"{name}/model.onnx"] for name in SPECS} == {"fp16" if precision == "fp16" else "fp32"}
     assert written.get("face_renderer/model_bf16.onnx") == ("bf16" if precision == "bf16" else None)
+
+    def exports_again() -> bool:
+        written.clear()
+        with onnx_export.progress(Console(quiet=True)) as bar:
+            onnx_export.export_repository(networks, "tiny", tmp_path, bar, precision)
+        return bool(written)
+
+    assert not exports_again()
+    (tmp_path / "motion" / "1" / "model.onnx").write_bytes(b"cut")
+    assert exports_again() and not exports_again()
+    monkeypatch.setattr(onnx_export, "exporter_digest", lambda: "of another version")
+    assert exports_again()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .spade import Doubling, FastSpadeDecoder, Modulation
+from .spade import FastSpadeDecoder, Modulation
 from .toom_cook import toom_cook
 
 OUTPUTS = 4
@@ -123,7 +123,7 @@ class DeepConvolution(nn.Module):
 class InParts(nn.Module):
     """A `Doubling` of so many parts of the batch, one after the other: the same function in less memory."""
 
-    def __init__(self, doubling: Doubling, parts: int) -> None:
+    def __init__(self, doubling: nn.Module, parts: int) -> None:
         super().__init__()
         self.doubling, self.parts = doubling, parts
 
