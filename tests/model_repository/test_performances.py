@@ -49,10 +49,13 @@ class Models:
             "geometry": np.array([[0, 0, 150, 200, 300, 300]], np.int32),
             "alignment": np.zeros((1, 5), np.float32),
             "landmarks": np.zeros((1, 5, 2), np.float32),
+            "picture": np.full((1, 300, 300, 3), 7, np.uint8),
         }
 
     def motion(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         return {"keypoints": np.zeros((1, 5, 15, 3), np.float32)}
+
+    motion_full = motion
 
     def portrait_crop(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return {
@@ -71,6 +74,8 @@ class Models:
     def render_frames(self, coefficient_windows: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         self.windows.extend(coefficient_windows[0])
         return {"frames": np.full((1, 5, 256, 256, 3), 100, np.uint8)}
+
+    render_frames_full = render_frames
 
 
 def performed(audio: bytes | None = None, **asked: object) -> tuple[np.ndarray, Models]:
@@ -226,6 +231,13 @@ def test_a_poster_is_the_first_frame_alone(asked: dict) -> None:
         assert picture.size == (192, 256)  # as players show it: this portrait's pixels are oblong
         assert picture.getpixel((9, 9)) == (100, 100, 100)
     assert models.asked["render_frames"] <= 3
+
+
+def test_a_poster_of_the_whole_picture_shows_it() -> None:
+    [part], _ = rendered(idle=2.0, crop="full", poster=True)
+    with Image.open(io.BytesIO(part.video)) as picture:
+        assert picture.size == (300, 300)
+        assert picture.getpixel((290, 290)) == (7, 7, 7)  # beyond the face
 
 
 @pytest.mark.parametrize(
