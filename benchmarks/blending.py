@@ -90,7 +90,7 @@ def measure(height: int, width: int, turns: int) -> dict[str, object]:
     return result
 
 
-def seconds(work: Callable[[], Bytes], frames: int) -> tuple[float, float]:
+def seconds(work: Callable[[], object], frames: int) -> tuple[float, float]:
     """Wall and CPU seconds per frame."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
