@@ -49,4 +49,6 @@ def _values(random: np.random.Generator, datatype: str, shape: list[int]) -> npt
         return random.uniform(-LARGEST, LARGEST, shape).astype(np.float32)
     if datatype == "INT64":
         return np.zeros(shape, np.int64)  # a class, such as the pose style: all of them cost the same
-    raise ValueError(f"expected an input of type FP32, INT64 or STRING, got {datatype}")
+    if datatype == "UINT8":
+        return random.integers(0, 256, shape, np.uint8)
+    raise ValueError(f"expected an input of type FP32, INT64, UINT8 or STRING, got {datatype}")

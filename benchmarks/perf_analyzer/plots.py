@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from .scenarios import SCENARIOS
 
 VIDEO_RATE = 25  # frames per second: above it, a video is made faster than it plays
-COLOURS = dict(zip(SCENARIOS, matplotlib.colormaps["tab10"].colors, strict=False))
+COLOURS = dict(zip(SCENARIOS, matplotlib.colormaps["tab20"].colors, strict=False))
 QUEUE, COMPUTE = "#f2b36b", "#4878a8"
 GREY = "#666666"
 STYLE = {

@@ -45,7 +45,11 @@ SCENARIOS = {
         Scenario("audio2exp", "video frame", 64, (1, 4, 16)),
         Scenario("audio2pose", "32 video frames", 32, (1, 4, 8)),
         Scenario("motion", "chunk of 5 video frames", 64, (1, 4, 8)),
+        Scenario("motion_full", "chunk of 5 video frames", 64, (1, 4, 8)),
         Scenario("face_renderer", "chunk of 5 video frames", 8, (1, 4), frames=FRAMES_PER_CHUNK),
+        Scenario("face_enhancer", "chunk of 5 video frames", 4, (1, 4), frames=FRAMES_PER_CHUNK),
+        Scenario("face_detector", "picture", 8, (1, 4)),
+        Scenario("face_alignment", "face", 8, (1, 4)),
         Scenario("render_frames", "chunk of 5 video frames", 8, (1, 2, 4), frames=FRAMES_PER_CHUNK, poisson=True),
         Scenario("sadtalker", "video", 6, (1, 2, 4), frames=None, streaming=True, poisson=True),
     )
