@@ -105,8 +105,7 @@ def prepare(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module], 
         shutil.rmtree(repository, ignore_errors=True)
         shutil.copytree(ROOT / "model_repository", repository, ignore=_exported)
         with Progress(console=console) as bar:
-            for precision in ("fp32", "bf16"):
-                export_repository(networks, name, repository, bar, precision)
+            export_repository(networks, name, repository, bar, "bf16")  # has the files of fp32 too
         shutil.copy(repository / "exported.json", made)
     return name, networks, repository
 
