@@ -30,6 +30,7 @@ COMMANDS = (
     ),
     Command("parity", ".parity", "compare the networks with reference figures"),
     Command("precision", ".precision_gate", "compare frames in reduced precision with frames in single precision"),
+    Command("evaluate", ".evaluation.command", "measure in frames whether the demo's networks talk"),
     Command("train", ".training.command", "train the demo's networks on faces and speech that are made for it"),
     Command("flops", ".flops", "count the arithmetic of every network"),
 )

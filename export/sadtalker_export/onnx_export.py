@@ -30,7 +30,6 @@ from .specs import SIZE, SIZED, SIZES, SPECS, NetworkSpec, TensorSpec, at_size
 
 OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
 OFFICIAL = Path("weights/official")
-DEMO = Path(__file__).parent / "demo"
 MODEL, BF16_MODEL, MODEL_512 = "model.onnx", "model_bf16.onnx", "model_512.onnx"
 ONLY_256 = {"face_enhancer"}  # networks that see rendered frames of no other size
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -93,7 +92,7 @@ def load_weights(name: str, size: int = SIZE) -> tuple[Preset, dict[str, nn.Modu
         tiny = PRESETS["tiny"]
         networks = loading.synthetic_networks(tiny, image_size=size)
         return tiny, networks | loading.synthetic_networks(tiny, {"face_enhancer"})
-    directory = {"official": OFFICIAL, "demo": DEMO}.get(name, Path(name))
+    directory = {"official": OFFICIAL, "demo": loading.DEMO}.get(name, Path(name))
     preset, networks = loading.load_directory(directory, size)
     return preset, networks | loading.load_restoration(directory, preset)
 

@@ -15,6 +15,7 @@ from .layout import MAPPING_CROP, MAPPING_FULL, SADTALKER, CheckpointError, Chec
 from .manifest import build_networks, expected_shapes
 from .restoration_layout import RESTORATION
 
+DEMO = Path(__file__).parents[1] / "demo"  # the trained weights that come along
 _PRESET_MARKER = "generator.first.conv.weight"  # its length tells the presets apart
 _PARALLEL = "module."  # what data-parallel training puts before every key; some published files still have it
 

@@ -24,13 +24,17 @@ def carry(volume: Tensor, picture: Tensor) -> Tensor:
 
 def carried(volume: Tensor) -> Tensor:
     """The picture [B, 3, 4H, 4W] in a volume."""
-    return F.pixel_shuffle(volume[:, -COLOURS:].flatten(1, 2), CELL)
+    b, _, _, h, w = volume.shape
+    pixels = volume[:, -COLOURS:].reshape(b, COLOURS, CELL, CELL, h, w)
+    # `F.pixel_shuffle`, in operators that TensorRT has
+    return pixels.permute(0, 1, 4, 2, 5, 3).reshape(b, COLOURS, h * CELL, w * CELL)
 
 
 def transfer(frames: Tensor, picture: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
     """Decoded frames [B, 3, 4H, 4W] with the portrait's pixels wherever they were visible."""
     shift = planar_shift(flow, inclusive_grid((1, *flow.shape[2:4]), flow))
-    return blend(frames, warp(picture, shift, pixel_centres(picture)), occlusion)
+    # In reduced precision a mixture of two pictures in [0, 1] can leave it, and bytes would wrap around.
+    return blend(frames, warp(picture, shift, pixel_centres(picture)), occlusion).clamp(0, 1)
 
 
 def blend(decoded: Tensor, copied: Tensor, occlusion: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ..checkpoint.loading import DEMO
 from ..errors import UsageError
-from ..onnx_export import DEMO
 from ..presets import PRESETS
 from .expression_task import ExpressionTask
 from .loop import Progress as Standing
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     means = Means(device, args.workers, SEED, small=device.type == "cpu")
     console = Console(stderr=True)
     keep_memory()
-    resume(args.weights, args.state)
+    torch.backends.cudnn.benchmark = True  # every batch has the same shapes
+    resume(DEMO, args.state)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         for name in args.tasks:

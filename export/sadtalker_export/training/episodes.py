@@ -16,6 +16,7 @@ from .portraits import Person
 
 DRIVEN = 4  # frames per portrait
 STILL_HEAD, UNCHANGED = 0.5, 0.1  # shares of driven frames with the portrait's pose, and with its expression as well
+MERGED = 4  # fresh episodes taken over per episode drawn, at most
 QUEUED = 8  # episodes that a worker makes ahead
 
 
@@ -68,7 +69,7 @@ class EpisodeBuffer:
 
     def draw(self, count: int) -> list[Episode]:
         """`count` episodes; waits while fewer than twice as many were made."""
-        while True:
+        for _ in range(MERGED * count):
             try:
                 _, fresh = self.made.get(block=len(self.episodes) < 2 * count, timeout=60)
             except queue.Empty:

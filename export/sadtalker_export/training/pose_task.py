@@ -16,8 +16,8 @@ from ..networks.audio2pose import CHUNK_FRAMES, LATENT, POSE, POSE_STYLES
 from .expression_task import speech_frames
 from .task import Losses, Material, Task
 
-BATCH = 16
-UTTERANCES, HELD_OUT = 200, 8
+BATCH = 4
+UTTERANCES, HELD_OUT = 100, 8
 WAVES = 2  # per angle: half a period a chunk, and a whole one
 SPREAD = (0.045, 0.08, 0.03)  # of pitch, yaw and roll: radians, one standard deviation of the slowest wave
 NOD = 0.12  # radians per unit of loudness

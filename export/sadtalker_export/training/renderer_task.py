@@ -72,7 +72,7 @@ class RendererTask(Task):
     name = "renderer"
     network_names = frozenset({"appearance_encoder", "keypoint_detector", "face_renderer"})
     budget = 400_000
-    rate = 2e-3
+    rate = 1.2e-3
     slow = ("face_renderer.dense_motion.occlusion",)
 
     @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sadtalker_export.checkpoint import loading
 from sadtalker_export.networks.convolution import inclusive_grid
 from sadtalker_export.networks.keypoint_detector import expectation
 from sadtalker_export.networks.picture_transfer import carried, carry, transfer
@@ -21,6 +22,7 @@ from sadtalker_export.training.motion_task import MotionTask
 from sadtalker_export.training.pose_task import pose_motion
 from sadtalker_export.training.renderer_task import RendererBatch, RendererTask, psnr
 from sadtalker_export.training.task import Means
+from sadtalker_export.training.weights import resume, write_weights
 
 DEMO = PRESETS["demo"]
 CPU = Means(torch.device("cpu"), workers=1, seed=0, small=True)
@@ -194,3 +196,27 @@ def test_head_motion_begins_and_ends_at_rest() -> None:
     assert motion.shape == (4, 32, 6)
     assert motion[:, [0, -1]].abs().max() < 0.25 * motion.abs().max()
     assert motion[..., :3].abs().amax((1, 2)).min() > 0.02
+
+
+def test_written_weights_are_official_files_that_training_goes_on_from(tmp_path: Path) -> None:
+    task = MotionTask(DEMO, CPU)
+    task.budget = 64
+    Trainer(task, tmp_path / "state" / "motion.pt").train(time.monotonic() + 60, lambda _: None)
+    write_weights(tmp_path / "state", tmp_path / "weights")
+    assert sum(path.stat().st_size for path in (tmp_path / "weights").iterdir()) < 8 * 10**6
+    preset, networks = loading.load_directory(tmp_path / "weights")
+    assert preset == DEMO
+    averages = torch.load(tmp_path / "state" / "motion.pt", weights_only=True)["averages"]["motion"]
+    torch.testing.assert_close(networks["motion"].state_dict(), averages, atol=1e-3, rtol=1e-3)
+
+    window = torch.randn(2, 70, 27)
+    cropped = torch.cat([window, torch.randn(2, 3, 27)], 1)
+    torch.testing.assert_close(
+        networks["motion_full"].mapping(cropped).expression, networks["motion"].mapping(window).expression
+    )
+
+    resume(tmp_path / "weights", tmp_path / "later")
+    later = Trainer(MotionTask(DEMO, CPU), tmp_path / "later" / "motion.pt")
+    assert later.progress.samples == 64
+    assert torch.equal(later.averages["motion"].mapping.stem.weight, networks["motion"].mapping.stem.weight)
+    assert not (tmp_path / "later" / "renderer.pt").exists()  # it has no history

@@ -1,0 +1,1 @@
+"""Whether a talking head talks, measured in its frames: `sadtalker-export evaluate`."""
