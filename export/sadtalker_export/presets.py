@@ -69,7 +69,7 @@ PRESETS = {
             keypoint_detector=KeypointDetectorSize(width=6, max_width=96),
             face_renderer=FaceRendererSize(
                 AppearanceEncoderSize(width=12, residual_blocks=1, carries_picture=True),
-                DenseMotionSize(compressed=1, width=4, max_width=64, mask_kernel=1),
+                DenseMotionSize(compressed=1, width=4, max_width=64, mask_kernel=1, mask_floor=0.0),
                 SpadeDecoderSize(features=32, middle=48, middle_blocks=2, up=(24, 12), hidden=(16, 12, 8)),
             ),
             motion=MotionSize(width=96),

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from .convolution import ConvNorm, inclusive_axis, inclusive_grid
 
 HEATMAP_VARIANCE = 0.01
-MASK_FLOOR = 1e-3  # weaker candidate motions are dropped after the softmax
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,7 @@ class DenseMotionSize:
     max_width: int = 1024
     blocks: int = 5
     mask_kernel: int = 7
+    mask_floor: float = 1e-3  # weaker candidate motions are dropped after the softmax, and the flow shrinks by them
 
 
 class Hourglass3d(nn.Module):
@@ -59,7 +59,7 @@ class DenseMotion(nn.Module):
 
     def __init__(self, size: DenseMotionSize) -> None:
         super().__init__()
-        self.keypoints = size.keypoints
+        self.keypoints, self.mask_floor = size.keypoints, size.mask_floor
         candidates = size.keypoints + 1
         self.compress = nn.Conv3d(size.channels, size.compressed, 1)
         self.norm = nn.BatchNorm3d(size.compressed)
@@ -100,13 +100,14 @@ class DenseMotion(nn.Module):
 
     def flow(self, features: Tensor, shifts: Tensor) -> Tensor:
         """The decision among the candidates, from the hourglass's features [B, C, D, H, W]: [B, D, H, W, 3]."""
-        return mixed_flow(self.mask(features), shifts)
+        return mixed_flow(self.mask(features), shifts, self.mask_floor)
 
 
-def mixed_flow(logits: Tensor, shifts: Tensor) -> Tensor:
+def mixed_flow(logits: Tensor, shifts: Tensor, floor: float) -> Tensor:
     """Candidate motions weighed by softmax(logits [B, K+1, D, H, W]): [B, D, H, W, 3]."""
     mask = F.softmax(logits, 1)
-    mask = torch.where(mask < MASK_FLOOR, torch.zeros_like(mask), mask)
+    if floor:
+        mask = torch.where(mask < floor, torch.zeros_like(mask), mask)
     # sum over candidates of mask * (grid + shift)
     grid = mask.sum(1).unsqueeze(-1) * inclusive_grid(tuple(logits.shape[2:]), logits)
     return grid + torch.einsum("bkdhw,bkc->bdhwc", mask, shifts)

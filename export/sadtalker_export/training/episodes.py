@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import queue
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 
@@ -61,7 +61,7 @@ class EpisodeBuffer:
     Training is often faster than painting: an episode is drawn as often as time allows until newer ones replace it.
     """
 
-    def __init__(self, made: "Queue[tuple[int, Episode]]", capacity: int, seed: int) -> None:
+    def __init__(self, made: "Queue[Episode]", capacity: int, seed: int) -> None:
         self.made, self.capacity = made, capacity
         self.episodes: list[Episode] = []
         self.received = 0
@@ -71,7 +71,7 @@ class EpisodeBuffer:
         """`count` episodes; waits while fewer than twice as many were made."""
         for _ in range(MERGED * count):
             try:
-                _, fresh = self.made.get(block=len(self.episodes) < 2 * count, timeout=60)
+                fresh = self.made.get(block=len(self.episodes) < 2 * count, timeout=60)
             except queue.Empty:
                 if len(self.episodes) < 2 * count:
                     raise RuntimeError("expected an episode within a minute, but the workers made none") from None
@@ -89,7 +89,7 @@ class EpisodeBuffer:
 def episode_buffer(workers: int, capacity: int, first_seed: int) -> Iterator[EpisodeBuffer]:
     """A buffer, and processes that fill it with the episodes of `first_seed`, `first_seed` + 1, ..."""
     context = multiprocessing.get_context("spawn")
-    made: Queue[tuple[int, Episode]] = context.Queue(workers * QUEUED)
+    made: Queue[Episode] = context.Queue(workers * QUEUED)
     processes = [
         context.Process(target=_work, args=(made, first_seed + i, workers), daemon=True) for i in range(workers)
     ]
@@ -103,8 +103,15 @@ def episode_buffer(workers: int, capacity: int, first_seed: int) -> Iterator[Epi
             process.join()
 
 
-def _work(made: "Queue[tuple[int, Episode]]", seed: int, step: int) -> None:
+def _work(made: "Queue[Episode]", seed: int, step: int) -> None:
+    """Make the episodes of every `step`-th seed for as long as there is somebody to take them."""
     parent = os.getppid()
-    while os.getppid() == parent:
-        made.put((seed, episode(seed)))
+    while True:
+        fresh = episode(seed)
+        while True:
+            if os.getppid() != parent:
+                os._exit(0)  # the queue's thread would wait for a reader
+            with suppress(queue.Full):
+                made.put(fresh, timeout=5)
+                break
         seed += step

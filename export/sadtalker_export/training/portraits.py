@@ -12,6 +12,7 @@ from .face_texture import EXTENT, SIDE, Complexion, FacePainter
 from .painting import background, blur
 
 SIZE = 256  # pixels a side of a frame
+HALF_PIXEL = np.float32(0.5 * 2 / (GRID - 1) * GRID / SIZE)  # from the pixels that stand for cells to their centres
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 
@@ -125,8 +126,8 @@ class Person:
             picture=self.photo.develop(picture, self.rng),
             blendshapes=blendshapes,
             pose=pose,
-            canonical=np.dstack([x[cells], y[cells]]),
-            behind=np.dstack([xr[cells], yr[cells]]),
+            canonical=np.dstack([x[cells], y[cells]]) + HALF_PIXEL,
+            behind=np.dstack([xr[cells], yr[cells]]) + HALF_PIXEL,
             branch=branch[cells].astype(np.int64),
             eyes=eye_hole[cells] > 0.5,
             mouth=mouth_hole[cells] > 0.5,

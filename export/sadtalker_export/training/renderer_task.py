@@ -19,12 +19,13 @@ from .episodes import DRIVEN, Episode, episode, episode_buffer
 from .face_shape import GRID
 from .losses import flow_loss, importance, keypoint_loss, picture_loss, visibility_loss
 from .task import Losses, Material, Task
-from .windows import Windows, encode, render
+from .windows import Windows, encode, move, render
 
 WINDOW = 32  # cells a side, of training on a processor
 HELD_OUT = 10**9  # seeds from here on are never trained on
 EVALUATED = 6  # episodes
 CAPACITY = 1500  # episodes kept, of 1.3 MB each
+MOTION_FIRST = 0.5  # share of the budget in which a processor trains dense motion and keypoints alone
 DOUBT = 0.015  # standard deviation of the noise on canonical keypoints, units of the frame
 
 
@@ -101,20 +102,23 @@ class RendererTask(Task):
         source_keypoints = each(move_keypoints(canonical, batch.source_coefficients))
         driving_keypoints = move_keypoints(each(canonical), batch.driving_coefficients)
         windows = Windows.around(driving_keypoints, WINDOW if self.means.small else GRID)
-        rendered = render(renderer, volume, source_keypoints, driving_keypoints, windows, mixed=True)
-
-        truth = windows.cut(batch.driving, CELL)
         weight = windows.cut(importance(driving_keypoints, source.shape[2]), CELL)
+        losses = {"keypoints": keypoint_loss(scores, found, batch.keypoints)}
+        keypoints = source_keypoints, driving_keypoints
+        if self.means.small and progress < MOTION_FIRST:
+            motion = move(renderer.dense_motion, volume, *keypoints, windows, mixed=True)
+        else:
+            rendered = render(renderer, volume, *keypoints, windows, mixed=True)
+            motion = rendered.motion
+            truth = windows.cut(batch.driving, CELL)
+            losses["frame"] = picture_loss(rendered.frames, truth, weight)
+            losses["decoded"] = 0.7 * picture_loss(rendered.decoded, truth, weight)
         coarse = F.avg_pool2d(weight, CELL)[:, 0]
         visible = windows.cut(batch.visible)
         true_flow = windows.cut(batch.flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return {
-            "frame": picture_loss(rendered.frames, truth, weight),
-            "decoded": 0.7 * picture_loss(rendered.decoded, truth, weight),
-            "flow": 10 * flow_loss(rendered.flow, true_flow, coarse * visible),
-            "visible": 0.3 * visibility_loss(rendered.visibility, visible, coarse),
-            "keypoints": keypoint_loss(scores, found, batch.keypoints),
-        }, len(truth)
+        losses["flow"] = 10 * flow_loss(motion.flow, true_flow, coarse * visible)
+        losses["visible"] = 0.3 * visibility_loss(motion.visibility, visible, coarse)
+        return losses, len(visible)
 
     def evaluate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """PSNR (dB) of held-out frames: of the portrait itself, driven, around the driven mouth, and there if the

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..networks.appearance_encoder import AppearanceEncoder
 from ..networks.convolution import inclusive_axis, inclusive_grid
-from ..networks.dense_motion import HEATMAP_VARIANCE, MASK_FLOOR
+from ..networks.dense_motion import HEATMAP_VARIANCE, DenseMotion
 from ..networks.face_renderer import FaceRenderer
 from ..networks.picture_transfer import CELL, blend, carried, carry, pixel_centres, planar_shift, warp
 from .face_shape import GRID
@@ -48,13 +48,19 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """Windows of B frames, h x w cells."""
+class Moved:
+    """The motion of B frames within windows of h x w cells."""
 
-    frames: Tensor  # [B, 3, 4h, 4w], what the renderer answers
-    decoded: Tensor  # the same without pixels of the portrait
     flow: Tensor  # [B, D, h, w, 3]
     visibility: Tensor  # logits of the occlusion map [B, 1, h, w]
+    places: Tensor  # of the cells: [B, D, h, w, 3]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    frames: Tensor  # [B, 3, 4h, 4w], what the renderer answers
+    decoded: Tensor  # the same without pixels of the portrait
+    motion: Moved
 
 
 def render(
@@ -73,31 +79,43 @@ def render(
         source_keypoints, driving_keypoints: [B, K, 3].
         mixed: convolutions in bfloat16, places in float32.
     """
-    motion, device = renderer.dense_motion, volume.device.type
-    frames = len(driving_keypoints)
+    moved = move(renderer.dense_motion, volume, source_keypoints, driving_keypoints, windows, mixed=mixed)
+    occlusion = torch.sigmoid(moved.visibility)
+    warped = sample_portraits(volume, moved.flow.unsqueeze(1)).squeeze(1)
+    with torch.autocast(volume.device.type, torch.bfloat16, enabled=mixed):
+        decoded = renderer.decoder(renderer.project(renderer.flatten(warped.flatten(1, 2))) * occlusion)
+    decoded = decoded.float()
+    picture, frames = carried(volume), len(driving_keypoints)
+    centres = pixel_centres(picture).permute(0, 3, 1, 2).expand(frames, -1, -1, -1)
+    centres = windows.cut(centres, CELL).permute(0, 2, 3, 1)
+    shift = planar_shift(moved.flow, moved.places)
+    copied = warp(picture.repeat_interleave(frames // len(volume), 0), shift, centres)
+    return Rendered(blend(decoded, copied, occlusion), decoded, moved)
+
+
+def move(
+    motion: DenseMotion,
+    volume: Tensor,
+    source_keypoints: Tensor,
+    driving_keypoints: Tensor,
+    windows: Windows,
+    *,
+    mixed: bool = False,
+) -> Moved:
+    """The dense motion alone; arguments as of `render`."""
+    device, frames = volume.device.type, len(driving_keypoints)
     plane = inclusive_grid((1, GRID, GRID), volume)[0, :, :, :2].permute(2, 0, 1)
     places = with_depth(windows.cut(plane.expand(frames, -1, -1, -1)), volume.shape[2])
     with torch.autocast(device, torch.bfloat16, enabled=mixed):
         features = motion.motion_features(volume)
     shifts = motion.shifts(source_keypoints, driving_keypoints)
-    moved = sample_portraits(features.float(), places.unsqueeze(1) + shifts[:, :, None, None, None])
+    candidates = sample_portraits(features.float(), places.unsqueeze(1) + shifts[:, :, None, None, None])
     heat = gaussians(driving_keypoints, places) - gaussians(source_keypoints, places)
     heat = F.pad(heat, (0, 0, 0, 0, 0, 0, 1, 0)).unsqueeze(2)
     with torch.autocast(device, torch.bfloat16, enabled=mixed):
-        decided = motion.hourglass(torch.cat([heat, moved], 2).flatten(1, 2))
+        decided = motion.hourglass(torch.cat([heat, candidates], 2).flatten(1, 2))
         choice, visibility = motion.mask(decided), motion.occlusion(decided.flatten(1, 2))
-    visibility = visibility.float()
-    flow = mix(choice.float(), shifts, places)
-    warped = sample_portraits(volume, flow.unsqueeze(1)).squeeze(1)
-    with torch.autocast(device, torch.bfloat16, enabled=mixed):
-        read = renderer.project(renderer.flatten(warped.flatten(1, 2))) * torch.sigmoid(visibility)
-        decoded = renderer.decoder(read)
-    decoded = decoded.float()
-    picture = carried(volume)
-    centres = pixel_centres(picture).permute(0, 3, 1, 2).expand(frames, -1, -1, -1)
-    centres = windows.cut(centres, CELL).permute(0, 2, 3, 1)
-    copied = warp(picture.repeat_interleave(frames // len(volume), 0), planar_shift(flow, places), centres)
-    return Rendered(blend(decoded, copied, torch.sigmoid(visibility)), decoded, flow, visibility)
+    return Moved(mix(choice.float(), shifts, places, motion.mask_floor), visibility.float(), places)
 
 
 def encode(encoder: AppearanceEncoder, source: Tensor, *, residual: bool) -> Tensor:
@@ -136,8 +154,9 @@ def gaussians(keypoints: Tensor, places: Tensor) -> Tensor:
     return z[:, :, :, None, None] * y[:, :, None, :, None] * x[:, :, None, None, :]
 
 
-def mix(logits: Tensor, shifts: Tensor, places: Tensor) -> Tensor:
+def mix(logits: Tensor, shifts: Tensor, places: Tensor, floor: float) -> Tensor:
     """`mixed_flow` within windows: logits [B, K+1, D, h, w], shifts [B, K+1, 3] -> [B, D, h, w, 3]."""
     mask = F.softmax(logits, 1)
-    mask = torch.where(mask < MASK_FLOOR, torch.zeros_like(mask), mask)
+    if floor:
+        mask = torch.where(mask < floor, torch.zeros_like(mask), mask)
     return mask.sum(1).unsqueeze(-1) * places + torch.einsum("bkdhw,bkc->bdhwc", mask, shifts)

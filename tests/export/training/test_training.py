@@ -120,7 +120,7 @@ def test_windows_are_cut_out_of_the_same_frames() -> None:
         some = windows.Windows(torch.tensor([8, 20]), torch.tensor([30, 4]), 32)
         part = windows.render(renderer, volume, source, source + 0.05, some)
     inner = (slice(None),) * 2 + (slice(12, -12),) * 2
-    difference = (part.flow - some.cut(whole.flow.movedim(-1, 1)).movedim(1, -1))[inner]
+    difference = (part.motion.flow - some.cut(whole.motion.flow.movedim(-1, 1)).movedim(1, -1))[inner]
     assert difference.abs().max() < 0.01
 
 
@@ -138,7 +138,7 @@ def test_the_renderer_learns_an_episode() -> None:
     optimiser = torch.optim.Adam([p for n in task.networks.values() for p in n.parameters()], 2e-3)
     totals = []
     for _ in range(3):
-        terms, samples = task.losses(batch, 0.0)
+        terms, samples = task.losses(batch, 0.9)
         assert samples == DRIVEN
         totals.append((terms["decoded"] + terms["keypoints"]).item())
         optimiser.zero_grad()
