@@ -45,7 +45,9 @@ Engine = Callable[[str, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--weights", required=True, help=f"a directory of checkpoint files, `official` for {OFFICIAL}, `demo`, or `tiny`"
+        "--weights",
+        required=True,
+        help=f"a directory of checkpoint files, `official` for {OFFICIAL}, `demo`, or `tiny`",
     )
     parser.add_argument("--precision", required=True, choices=ENGINES, help="the precision to compare with fp32")
     parser.add_argument("--frames", type=int, default=10, help="per clip, whole chunks of 5 (default: %(default)s)")
