@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-$(EXPORTED): $(INSTALLED) $(shell find export -name '*.py')
+$(EXPORTED): $(INSTALLED) $(shell find export -name '*.py' -o -name '*.safetensors')
 	$(BIN)/sadtalker-export onnx --weights $(WEIGHTS) --repository model_repository
 
 setup: $(INSTALLED) ## create the environment in .venv
