@@ -1,12 +1,11 @@
 # One command each; `make` lists them.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-WEIGHTS ?= tiny
+WEIGHTS ?= demo
 SCENARIO ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-EXPORTED := model_repository/exported.json
 MINUTES ?= 25
 
 help: ## list these commands
@@ -17,15 +16,15 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-$(EXPORTED): $(INSTALLED) $(shell find export -name '*.py' -o -name '*.safetensors')
+networks: $(INSTALLED) ## export networks (WEIGHTS=demo, tiny, official or a directory) if they are not there yet
 	$(BIN)/sadtalker-export onnx --weights $(WEIGHTS) --repository model_repository
 
 setup: $(INSTALLED) ## create the environment in .venv
 
-demo: $(EXPORTED) ## animate the example portrait with the example speech: out/demo.mp4
+demo: networks ## animate the example portrait with the example speech: out/demo.mp4
 	$(BIN)/python examples/demo.py
 
-serve: $(EXPORTED) ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 8002)
+serve: networks ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 8002)
 	$(BIN)/sadtalker-server
 
 train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: MINUTES=25, on a GPU if there is one (needs espeak-ng)
@@ -34,10 +33,10 @@ train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: M
 bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/results/bench_official.*
 	$(BIN)/python benchmarks/bench.py
 
-soak: $(EXPORTED) ## memory during a five-minute video: benchmarks/results/soak.*
+soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 	$(BIN)/python benchmarks/soak.py
 
-perf: $(EXPORTED) ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
+perf: networks ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
 
 test: $(INSTALLED) ## run every test
@@ -51,4 +50,4 @@ check: $(INSTALLED) ## lint and type-check
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup demo serve train-demo bench soak perf test check clean
+.PHONY: help setup networks demo serve train-demo bench soak perf test check clean

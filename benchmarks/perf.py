@@ -37,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenario", choices=[*KINDS, "all"], default="all", help="each includes those before it")
     parser.add_argument("--models", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="all by default")
-    parser.add_argument("--preset", default="tiny", help="whose networks the server has: tiny, demo or official")
+    parser.add_argument("--preset", default="demo", help="whose networks the server has: tiny, demo or official")
     parser.add_argument("--model-config-name", help="variant of the models' configurations, such as bf16")
     parser.add_argument("--url", help="host:port of a running server's gRPC; by default one is started")
     parser.add_argument("--hardware", help="what the server runs on; by default this machine's processor")

@@ -89,14 +89,14 @@ def _check_networks(repository: Path, networks: dict[str, Path], config_name: st
     command = "run: sadtalker-export onnx --weights {} --repository " + str(repository)
     if not manifest.is_file():
         raise ServerError(
-            f"{manifest} is missing, so {', '.join(networks)} were not exported yet; {command.format('tiny')}"
+            f"{manifest} is missing, so {', '.join(networks)} were not exported yet; {command.format('demo')}"
         )
     try:
         exported = json.loads(manifest.read_text())
         preset = str(exported["preset"])
         sizes = {name: _sizes(entry) for name, entry in exported["models"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ServerError(f"{manifest} cannot be read ({error!r}); {command.format('tiny')}") from error
+        raise ServerError(f"{manifest} cannot be read ({error!r}); {command.format('demo')}") from error
 
     problems = []
     for name, file in networks.items():

@@ -10,6 +10,7 @@ from sadtalker_server import Server, ServerError
 from sadtalker_server._repository import check_repository
 
 _COMMAND = "run: sadtalker-export onnx --weights tiny --repository {}"
+_FIRST_COMMAND = _COMMAND.replace("tiny", "demo")
 
 
 @pytest.fixture
@@ -51,13 +52,15 @@ def test_a_network_of_another_export(models: Path) -> None:
 def test_nothing_exported(models: Path) -> None:
     manifest = models / "exported.json"
     manifest.unlink()
-    assert refusal(models) == f"{manifest} is missing, so one, two were not exported yet; {_COMMAND.format(models)}"
+    assert (
+        refusal(models) == f"{manifest} is missing, so one, two were not exported yet; {_FIRST_COMMAND.format(models)}"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"preset": "tiny"}', '{"preset": "tiny", "models": {"one": {}}}'])
 def test_a_broken_manifest(models: Path, text: str) -> None:
     (models / "exported.json").write_text(text)
-    assert re.search(r"exported\.json cannot be read .*; " + re.escape(_COMMAND.format(models)), refusal(models))
+    assert re.search(r"exported\.json cannot be read .*; " + re.escape(_FIRST_COMMAND.format(models)), refusal(models))
 
 
 def test_a_network_that_the_export_did_not_have(models: Path) -> None:
