@@ -67,4 +67,13 @@ def table(result: dict, source: Path) -> str:
         rows.append(f"| {label} | {1 / per_second:.2f} | {per_second:.2f} | {speed:.2f} x |")
     hardware = result["hardware"]
     rows += ["", f"{result['what']}; {hardware['cores']} cores of {hardware['cpu']}; from `{source}`."]
+    first, kept = result["serving"]["first_fragment_seconds"], result["serving"]["triton_over_bare"]["throughput_ratio"]
+    rows += [
+        "",
+        f"The first fragment does not wait for the rest: {first['2_s']:.2f} s with a recording of 2 s, "
+        f"{first['60_s']:.2f} s with one of 60 s,",
+        f"of which a new face and the first chunk take the networks {first['its_networks']:.2f} s "
+        f"({result['serving']['variant']}). Triton and gRPC keep {min(kept, 1):.0%} of",
+        "the throughput that the renderer has alone.",
+    ]
     return "\n".join(rows)
