@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from sadtalker_export.checkpoint import loading, synthetic
 from sadtalker_export.networks.convolution import ConvNorm, inclusive_grid, repeat_pixels
 from sadtalker_export.networks.dense_motion import gaussian_maps
+from sadtalker_export.networks.picture_transfer import CELL, enlargement
 from sadtalker_export.networks.spade_decoder import Spade, SpadeBlock, SpadeDecoder, SpadeDecoderSize
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.rewrites.folding import fold_norm
@@ -87,6 +88,12 @@ def test_sampling_a_volume_with_two_dimensional_samples(reach):
     repeated = volume.unsqueeze(1).expand(-1, 5, -1, -1, -1, -1).flatten(0, 1)
     plain = F.grid_sample(repeated, flow.flatten(0, 1), align_corners=False).reshape(2, 5, 3, 4, 8, 6)
     assert_same(sample_volume(volume, flow), plain)
+
+
+def test_enlarging_with_two_matrices():
+    x = random("x", 2, 3, 5, 7)
+    rows, columns = (enlargement(n, x) for n in x.shape[-2:])
+    assert_same(rows @ x @ columns.T, F.interpolate(x, scale_factor=float(CELL), mode="bilinear"))
 
 
 def test_gaussians_are_the_product_of_their_axes():

@@ -50,11 +50,21 @@ def planar_shift(flow: Tensor, grid: Tensor) -> Tensor:
 
 def warp(picture: Tensor, shift: Tensor, centres: Tensor) -> Tensor:
     """A picture [B, 3, H, W] seen at pixel `centres` [1 or B, h, w, 2] after a shift [B, 2, h/4, w/4]."""
-    shift = F.interpolate(shift, scale_factor=float(CELL), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    rows, columns = (enlargement(n, shift) for n in shift.shape[-2:])
+    # bilinearly; in operators that ONNX Runtime has in float64, too, in which bf16 exports keep places
+    shift = (rows @ shift @ columns.T).permute(0, 2, 3, 1)
     # A step of the flow's grid, which includes both ends, is a cell; here the frame's edges are at -1 and 1.
     width, height = picture.shape[3] // CELL, picture.shape[2] // CELL
     shift = shift * shift.new_tensor([(width - 1) / width, (height - 1) / height])
     return F.grid_sample(picture, centres + shift, padding_mode="border", align_corners=False)
+
+
+def enlargement(count: int, like: Tensor) -> Tensor:
+    """[CELL * count, count]: what each pixel of a bilinear enlargement by CELL takes of each value."""
+    values = torch.arange(count, dtype=like.dtype, device=like.device)
+    pixels = torch.arange(CELL * count, dtype=like.dtype, device=like.device)
+    positions = ((pixels + 0.5) / CELL - 0.5).clamp(0, count - 1)
+    return (1 - (positions.unsqueeze(1) - values).abs()).clamp(min=0)
 
 
 def pixel_centres(picture: Tensor) -> Tensor:
