@@ -119,6 +119,12 @@ def engines(networks: dict[str, nn.Module], folder: Path) -> dict[str, gate.Engi
     return {name: make(networks, folder) for name, make in gate.ENGINES.items()}
 
 
+def test_tensorrt_takes_the_portrait_in_fp16(networks: dict[str, nn.Module], tmp_path: Path) -> None:
+    spec, path = SPECS["appearance_encoder"], tmp_path / "fp16.onnx"
+    export(spec, reduced(spec, spec.build(networks), "fp16")[0], path)
+    assert refusals(path) == []
+
+
 def test_an_fp16_graph_is_strongly_typed_with_islands(networks: dict[str, nn.Module], tmp_path: Path) -> None:
     spec, path = SPECS["face_renderer"], tmp_path / "fp16.onnx"
     module = spec.build(networks)

@@ -1,6 +1,5 @@
 """Decodes an uploaded recording of any format: once for the networks, once more, bit by bit, for the video's sound."""
 
-import io
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import av
 import numpy as np
 
 from .errors import InputError
+from .media import opened
 
 SPEECH_RATE = 16_000  # Hz, what the networks hear
 TRACK_RATE = 48_000  # Hz, of the video's sound; AAC blocks are then half as long as a video frame
@@ -117,19 +117,7 @@ def _blocks(data: bytes, rate: int) -> Generator[np.ndarray, None, None]:
 
     Like FFmpeg's own tools, packets that do not decode are left out.
     """
-    # A playlist among the bytes must not make FFmpeg open a file or an address: no protocol is allowed.
-    try:
-        container = av.open(io.BytesIO(data), options={"protocol_whitelist": "none"})
-    except (av.FFmpegError, ValueError) as error:
-        raise InputError(
-            f"audio: expected a recording that FFmpeg can read, got {len(data)} bytes of something else"
-        ) from error
-    with container:
-        if not container.streams.audio:
-            kinds = sorted({stream.type for stream in container.streams})
-            raise InputError(
-                f"audio: expected a file with an audio stream, got one with {' and '.join(kinds) or 'none'}"
-            )
+    with opened("audio", data, "audio") as container:
         stream = container.streams.audio[0]
         if stream.rate not in SAMPLE_RATES:
             raise InputError(

@@ -1,6 +1,5 @@
 """Decodes an uploaded video to pictures at the rate of ours, whatever its own: one by one, never all of them."""
 
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from .audio import Sound, sound_of
 from .errors import InputError
+from .media import opened
 
 FRAME_RATE = 25  # pictures per second
 LONGEST_SIDE = 1280  # pixels, to which larger pictures are shrunk: enough for a face to be found and read
@@ -41,7 +41,7 @@ class Video:
             InputError: nothing decodes, or a picture is too large or too small.
         """
         shown, latest = 0, None
-        with _opened(self.name, self.data) as container:
+        with opened(self.name, self.data, "video") as container:
             stream = container.streams.video[0]
             for position, frame in enumerate(_decoded(container, stream)):
                 time = frame.time - self.start if frame.time is not None else position / _rate(stream)
@@ -72,7 +72,7 @@ def inspect(name: str, data: bytes, max_seconds: float) -> Video:
     """
     if not data:
         raise InputError(f"{name}: expected a video, got 0 bytes")
-    with _opened(name, data) as container:
+    with opened(name, data, "video") as container:
         stream = container.streams.video[0]
         _check_size(name, stream.codec_context.width, stream.codec_context.height)
         starts, end, packets = math.inf, -math.inf, 0
@@ -90,21 +90,6 @@ def inspect(name: str, data: bytes, max_seconds: float) -> Video:
         if not packets:
             raise InputError(f"{name}: expected a video with frames, got one without")
         return Video(name, data, max(round((end - starts) * FRAME_RATE), 1), starts, sound_of(container, data, starts))
-
-
-def _opened(name: str, data: bytes) -> av.container.InputContainer:
-    # A playlist among the bytes must not make FFmpeg open a file or an address: no protocol is allowed.
-    try:
-        container = av.open(io.BytesIO(data), options={"protocol_whitelist": "none"})
-    except (av.FFmpegError, ValueError) as error:
-        raise InputError(
-            f"{name}: expected a video that FFmpeg can read, got {len(data)} bytes of something else"
-        ) from error
-    if not container.streams.video:
-        kinds = sorted({stream.type for stream in container.streams})
-        container.close()
-        raise InputError(f"{name}: expected a file with a video stream, got one with {' and '.join(kinds) or 'none'}")
-    return container
 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
