@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
         preset, networks = load_weights(args.weights)
         if preset.name != "demo":
             raise UsageError(f"--weights: expected the demo preset, whose coefficients are known, got {preset.name}")
-        bar.update(task, description="rendering people")
-        figures = evaluate_people(networks, args.people)
-        bar.update(task, description="rendering sentences")
-        figures |= evaluate_sentences(networks, args.sentences)
+        bar.update(task, description="people", total=args.people)
+        figures = evaluate_people(networks, args.people, lambda: bar.advance(task))
+        bar.reset(task, description="sentences", total=args.sentences)
+        figures |= evaluate_sentences(networks, args.sentences, lambda: bar.advance(task))
     record = {"people": args.people, "sentences": args.sentences, "figures": figures}
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Figures on people who were never trained on: reconstruction, driven mouths, motion that follows its coefficients."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from torch import nn
@@ -15,8 +15,8 @@ OPENINGS = np.linspace(0, 1, 5)
 TURNS = np.linspace(-0.3, 0.3, 5)  # radians
 
 
-def evaluate_people(networks: Mapping[str, nn.Module], people: int) -> dict[str, float]:
-    """Means over so many held-out people.
+def evaluate_people(networks: Mapping[str, nn.Module], people: int, advance: Callable[[], None]) -> dict[str, float]:
+    """Means over so many held-out people; `advance` is called after each.
 
     Returns:
         self_psnr: dB, of the portrait driven by its own coefficients.
@@ -28,6 +28,7 @@ def evaluate_people(networks: Mapping[str, nn.Module], people: int) -> dict[str,
     for seed in range(FIRST_SEED, FIRST_SEED + people):
         for name, value in _person(networks, Person(seed), np.random.default_rng(seed)).items():
             figures.setdefault(name, []).append(value)
+        advance()
     worst = ("jaw_correlation", "yaw_correlation")
     return {name: float(min(values) if name in worst else np.mean(values)) for name, values in figures.items()}
 

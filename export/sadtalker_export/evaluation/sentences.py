@@ -1,6 +1,6 @@
 """Figures on speech that was never trained on: does the mouth in the frames move with it?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -20,8 +20,10 @@ SHORTEST = 0.06  # seconds of closed lips that a frame of video can show
 SILENT = 0.03  # of a sentence's loudest level
 
 
-def evaluate_sentences(networks: Mapping[str, nn.Module], sentences: int) -> dict[str, float]:
-    """Means over so many held-out sentences, each spoken by a held-out face.
+def evaluate_sentences(
+    networks: Mapping[str, nn.Module], sentences: int, advance: Callable[[], None]
+) -> dict[str, float]:
+    """Means over so many held-out sentences, each spoken by a held-out face; `advance` is called after each.
 
     Returns:
         speech_correlation: of the mouth's opening in the frames with the loudness of the speech, at zero lag.
@@ -42,6 +44,7 @@ def evaluate_sentences(networks: Mapping[str, nn.Module], sentences: int) -> dic
         quiet = level < SILENT * level.max()
         if quiet.any():
             silent.append(float(opening[quiet].mean() / wide))
+        advance()
     return {
         "speech_correlation": float(np.mean(curves)),
         "speech_lag": float(max(lags, key=abs)),

@@ -67,19 +67,22 @@ class EpisodeBuffer:
         self.received = 0
         self.rng = np.random.default_rng(seed)
 
-    def draw(self, count: int) -> list[Episode]:
-        """`count` episodes; waits while fewer than twice as many were made."""
-        for _ in range(MERGED * count):
+    def draw(self, count: int, *, fresh: int | None = None) -> list[Episode]:
+        """`count` episodes, after taking over up to `fresh` new ones (default: `MERGED` for each).
+
+        Waits while fewer than twice as many were made.
+        """
+        for _ in range(MERGED * count if fresh is None else max(fresh, 2 * count - len(self.episodes))):
             try:
-                fresh = self.made.get(block=len(self.episodes) < 2 * count, timeout=60)
+                newest = self.made.get(block=len(self.episodes) < 2 * count, timeout=60)
             except queue.Empty:
                 if len(self.episodes) < 2 * count:
                     raise RuntimeError("expected an episode within a minute, but the workers made none") from None
                 break
             if len(self.episodes) < self.capacity:
-                self.episodes.append(fresh)
+                self.episodes.append(newest)
             else:
-                self.episodes[self.received % self.capacity] = fresh
+                self.episodes[self.received % self.capacity] = newest
             self.received += 1
         chosen = self.rng.choice(len(self.episodes), count, replace=False)
         return [self.episodes[i] for i in chosen]

@@ -43,7 +43,7 @@ class ExpressionTask(Task):
         rng = np.random.default_rng([self.means.seed, samples])
         mels, shapes = (torch.from_numpy(a) for a in speech_frames(rng, UTTERANCES))
 
-        def batch() -> tuple[Tensor, ...]:
+        def batch(progress: float) -> tuple[Tensor, ...]:
             chosen = torch.from_numpy(rng.integers(len(mels), size=BATCH))
             return self.inputs(rng, mels[chosen], shapes[chosen])
 

@@ -48,7 +48,7 @@ class Complexion:
             iris=colour(u(20, 240), u(0.2, 0.8), u(0.1, 0.6)),
             mouth=np.clip(np.array([0.16, 0.05, 0.05], np.float32) * u(0.4, 1.8), 0, 1),
             teeth=np.array([0.95, 0.92, 0.85], np.float32) * u(0.7, 1),
-            teeth_shown=u(0.4, 1) if rng.random() < 0.85 else 0.0,
+            teeth_shown=u(0.7, 1) if rng.random() < 0.95 else 0.0,
             light=u(-1, 1, 2).astype(np.float32),
             ambient=u(0.4, 0.9),
         )

@@ -63,7 +63,8 @@ class Trainer:
         first = progress.samples
         with task.material(progress.samples) as next_batch:
             while not self.done and time.monotonic() < deadline:
-                losses, samples = task.losses(next_batch(), progress.samples / task.budget)
+                spent = progress.samples / task.budget
+                losses, samples = task.losses(next_batch(spent), spent)
                 self.step(losses)
                 progress.steps += 1
                 progress.samples += samples

@@ -59,7 +59,7 @@ class PoseTask(Task):
     def material(self, samples: int) -> Iterator[Material]:
         rng = np.random.default_rng([self.means.seed, samples])
         mels = torch.from_numpy(speech_frames(rng, UTTERANCES)[0])
-        yield lambda: self.inputs(rng, mels, BATCH)
+        yield lambda progress: self.inputs(rng, mels, BATCH)
 
     def inputs(self, rng: np.random.Generator, mels: Tensor, count: int) -> tuple[Tensor, ...]:
         """Chunks of speech, latents, styles and reference poses."""

@@ -14,18 +14,22 @@ from ..networks.face_renderer import FaceRenderer
 from ..networks.keypoint_detector import KeypointDetector, expectation
 from ..networks.motion import rotation_matrix
 from ..networks.picture_transfer import CELL
+from ..presets import Preset
 from .coefficients import KEYPOINT_MOTION, PITCH, ROLL, VERTICAL, YAW
 from .episodes import DRIVEN, Episode, episode, episode_buffer
 from .face_shape import GRID
 from .losses import flow_loss, importance, keypoint_loss, picture_loss, visibility_loss
-from .task import Losses, Material, Task
+from .task import Losses, Material, Means, Task
 from .windows import Windows, encode, move, render
 
 WINDOW = 32  # cells a side, of training on a processor
 HELD_OUT = 10**9  # seeds from here on are never trained on
 EVALUATED = 6  # episodes
 CAPACITY = 1500  # episodes kept, of 1.3 MB each
-MOTION_FIRST = 0.5  # share of the budget in which a processor trains dense motion and keypoints alone
+PROCESSOR_BUDGET = 50_000  # samples
+KEYPOINTS_FIRST, MOTION_FIRST = 0.22, 0.5  # of it: up to where keypoints, and dense motion with them, are trained alone
+EPISODES_OF_KEYPOINTS = 4  # per step, two pictures of each
+REUSE = 2  # times that an episode is drawn, where painting and training share the processor
 DOUBT = 0.015  # standard deviation of the noise on canonical keypoints, units of the frame
 
 
@@ -76,12 +80,27 @@ class RendererTask(Task):
     rate = 1.2e-3
     slow = ("face_renderer.dense_motion.occlusion",)
 
+    def __init__(self, preset: Preset, means: Means) -> None:
+        super().__init__(preset, means)
+        if means.small:
+            self.budget = PROCESSOR_BUDGET
+            for network in self.networks.values():
+                for module in network.modules():
+                    if isinstance(module, nn.Conv2d):
+                        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     @contextmanager
     def material(self, samples: int) -> Iterator[Material]:
-        portraits = 2 if self.means.small else 16
-        first_seed = self.means.seed * 10**7 + samples // DRIVEN
+        first_seed = self.means.seed * 10**7 + samples
         with episode_buffer(self.means.workers, CAPACITY, first_seed) as buffer:
-            yield lambda: RendererBatch.of(buffer.draw(portraits), self.means.device)
+
+            def batch(progress: float) -> RendererBatch:
+                if not self.means.small:
+                    return RendererBatch.of(buffer.draw(16), self.means.device)
+                count = EPISODES_OF_KEYPOINTS if progress < KEYPOINTS_FIRST else 2
+                return RendererBatch.of(buffer.draw(count, fresh=count // REUSE), self.means.device)
+
+            yield batch
 
     def losses(self, batch: RendererBatch, progress: float) -> tuple[Losses, int]:
         encoder, detector = self.networks["appearance_encoder"], self.networks["keypoint_detector"]
@@ -89,11 +108,14 @@ class RendererTask(Task):
         assert isinstance(encoder, AppearanceEncoder)
         assert isinstance(detector, KeypointDetector)
         assert isinstance(renderer, FaceRenderer)
+        if self.means.small and progress < KEYPOINTS_FIRST:
+            return self.keypoint_losses(detector, batch)
         source = batch.source.contiguous(memory_format=torch.channels_last)
         with torch.autocast(source.device.type, torch.bfloat16):
             volume = encode(encoder, source, residual=not self.means.small).float()
             scores = detector.scores(source).float()
         found = expectation(scores)
+        losses = {"keypoints": keypoint_loss(scores, found, batch.keypoints)}
 
         # Partly the detector's own keypoints, partly the true ones; a little wrong in both, as they will be in use.
         trusted = torch.rand(len(source), 1, 1, device=found.device) < min(0.5, 5 * progress)
@@ -103,7 +125,6 @@ class RendererTask(Task):
         driving_keypoints = move_keypoints(each(canonical), batch.driving_coefficients)
         windows = Windows.around(driving_keypoints, WINDOW if self.means.small else GRID)
         weight = windows.cut(importance(driving_keypoints, source.shape[2]), CELL)
-        losses = {"keypoints": keypoint_loss(scores, found, batch.keypoints)}
         keypoints = source_keypoints, driving_keypoints
         if self.means.small and progress < MOTION_FIRST:
             motion = move(renderer.dense_motion, volume, *keypoints, windows, mixed=True)
@@ -119,6 +140,14 @@ class RendererTask(Task):
         losses["flow"] = 10 * flow_loss(motion.flow, true_flow, coarse * visible)
         losses["visible"] = 0.3 * visibility_loss(motion.visibility, visible, coarse)
         return losses, len(visible)
+
+    def keypoint_losses(self, detector: KeypointDetector, batch: RendererBatch) -> tuple[Losses, int]:
+        """Of every portrait and one of its driven frames: the canonical keypoints are the same."""
+        pictures = torch.cat([batch.source, batch.driving[::DRIVEN]]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(pictures.device.type, torch.bfloat16):
+            scores = detector.scores(pictures).float()
+        truth = batch.keypoints.repeat(2, 1, 1)
+        return {"keypoints": keypoint_loss(scores, expectation(scores), truth)}, len(pictures)
 
     def evaluate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """PSNR (dB) of held-out frames: of the portrait itself, driven, around the driven mouth, and there if the

@@ -14,8 +14,8 @@ from ..presets import Preset
 from .initialisation import fresh_networks
 
 Losses = dict[str, Tensor]
-Material = Callable[[], Any]
-"""Gives the next batch."""
+Material = Callable[[float], Any]
+"""Gives the next batch; its argument is the share of the budget that is spent."""
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,4 @@ class Task(ABC):
 def drawn(seed: int, samples: int, make: Callable[[np.random.Generator], Any]) -> Iterator[Material]:
     """Material that is cheap enough to be made on the spot; `samples` continues where an earlier run ended."""
     rng = np.random.default_rng([seed, samples])
-    yield lambda: make(rng)
+    yield lambda progress: make(rng)

@@ -147,6 +147,21 @@ def test_the_renderer_learns_an_episode() -> None:
     assert totals[-1] < totals[0]
 
 
+@pytest.mark.parametrize(
+    ("progress", "terms"),
+    [
+        (0.1, {"keypoints"}),
+        (0.4, {"keypoints", "flow", "visible"}),
+        (0.6, {"keypoints", "flow", "visible", "frame", "decoded"}),
+    ],
+)
+def test_a_processor_learns_the_motion_before_the_picture(progress: float, terms: set[str]) -> None:
+    losses, samples = RendererTask(DEMO, CPU).losses(RendererBatch.of([episode(1)], torch.device("cpu")), progress)
+    assert set(losses) == terms
+    assert samples == (DRIVEN if len(terms) > 1 else 2)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     def trainer(budget: int) -> Trainer:
         task = MotionTask(DEMO, CPU)
