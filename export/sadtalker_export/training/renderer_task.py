@@ -18,7 +18,7 @@ from ..presets import Preset
 from .coefficients import KEYPOINT_MOTION, PITCH, ROLL, VERTICAL, YAW
 from .episodes import DRIVEN, Episode, episode, episode_buffer
 from .face_shape import GRID
-from .losses import flow_loss, importance, keypoint_loss, picture_loss, visibility_loss
+from .losses import around_mouth, flow_loss, importance, keypoint_loss, picture_loss, visibility_loss
 from .task import Losses, Material, Means, Task
 from .windows import Windows, encode, move, render
 
@@ -27,9 +27,10 @@ HELD_OUT = 10**9  # seeds from here on are never trained on
 EVALUATED = 6  # episodes
 CAPACITY = 1500  # episodes kept, of 1.3 MB each
 PROCESSOR_BUDGET = 50_000  # samples
-KEYPOINTS_FIRST, MOTION_FIRST = 0.22, 0.5  # of it: up to where keypoints, and dense motion with them, are trained alone
+KEYPOINTS_FIRST, MOTION_FIRST = 0.22, 0.38  # of it: until there keypoints, and dense motion with them, alone
 EPISODES_OF_KEYPOINTS = 4  # per step, two pictures of each
 REUSE = 2  # times that an episode is drawn, where painting and training share the processor
+SEEN_ELSEWHERE, HIDDEN = 0.3, 2.0  # weights of the decoded picture: where it is not needed, and where nothing is copied
 DOUBT = 0.015  # standard deviation of the noise on canonical keypoints, units of the frame
 
 
@@ -125,6 +126,7 @@ class RendererTask(Task):
         driving_keypoints = move_keypoints(each(canonical), batch.driving_coefficients)
         windows = Windows.around(driving_keypoints, WINDOW if self.means.small else GRID)
         weight = windows.cut(importance(driving_keypoints, source.shape[2]), CELL)
+        visible = windows.cut(batch.visible).float()
         keypoints = source_keypoints, driving_keypoints
         if self.means.small and progress < MOTION_FIRST:
             motion = move(renderer.dense_motion, volume, *keypoints, windows, mixed=True)
@@ -133,9 +135,10 @@ class RendererTask(Task):
             motion = rendered.motion
             truth = windows.cut(batch.driving, CELL)
             losses["frame"] = picture_loss(rendered.frames, truth, weight)
-            losses["decoded"] = 0.7 * picture_loss(rendered.decoded, truth, weight)
+            hidden = F.max_pool2d(1 - visible.unsqueeze(1), 3, stride=1, padding=1)  # with what borders on it
+            needed = SEEN_ELSEWHERE + HIDDEN * F.interpolate(hidden, scale_factor=CELL)
+            losses["decoded"] = picture_loss(rendered.decoded, truth, weight * needed)
         coarse = F.avg_pool2d(weight, CELL)[:, 0]
-        visible = windows.cut(batch.visible)
         true_flow = windows.cut(batch.flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         losses["flow"] = 10 * flow_loss(motion.flow, true_flow, coarse * visible)
         losses["visible"] = 0.3 * visibility_loss(motion.visibility, visible, coarse)
@@ -163,7 +166,7 @@ class RendererTask(Task):
             driving = move_keypoints(canonical.expand(DRIVEN, -1, -1), batch.driving_coefficients)
             renderer = networks["face_renderer"]
             frames = renderer(volume.expand(DRIVEN, *volume.shape[1:]), source.expand_as(driving), driving)
-            mouth = importance(driving, batch.source.shape[2]) > 1.5
+            mouth = around_mouth(driving, batch.source.shape[2]) > 0.3
             measured = {
                 "self": psnr(renderer(volume, source, source), batch.source),
                 "driven": psnr(frames, batch.driving),

@@ -28,12 +28,12 @@ class Windows:
 
     @classmethod
     def around(cls, keypoints: Tensor, size: int) -> "Windows":
-        """Most often around the mouth, sometimes around the eyes, sometimes anywhere. keypoints: [B, 15, 3]."""
+        """Most often around the mouth or the eyes, sometimes anywhere. keypoints: [B, 15, 3]."""
         b = len(keypoints)
         choice = torch.rand(b, 1, device=keypoints.device)
         mouth, eyes = keypoints[:, 7:9, :2].mean(1), keypoints[:, 1:3, :2].mean(1)
         anywhere = torch.rand_like(mouth) * 2 - 1
-        centre = torch.where(choice < 0.5, mouth, torch.where(choice < 0.7, eyes, anywhere))
+        centre = torch.where(choice < 0.45, mouth, torch.where(choice < 0.8, eyes, anywhere))
         centre = centre + 0.2 * torch.randn_like(centre)
         first = ((centre + 1) / 2 * GRID - size / 2).round().long().clamp(0, GRID - size)
         return cls(first[:, 1], first[:, 0], size)

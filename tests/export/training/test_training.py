@@ -151,7 +151,7 @@ def test_the_renderer_learns_an_episode() -> None:
     ("progress", "terms"),
     [
         (0.1, {"keypoints"}),
-        (0.4, {"keypoints", "flow", "visible"}),
+        (0.3, {"keypoints", "flow", "visible"}),
         (0.6, {"keypoints", "flow", "visible", "frame", "decoded"}),
     ],
 )
