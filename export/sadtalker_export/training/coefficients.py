@@ -98,7 +98,11 @@ def random_blendshapes(rng: np.random.Generator, *, resting: bool = False) -> Fl
     """Seven blendshapes: those of speech and expression, or of a face that sits for its portrait."""
     values = np.zeros(len(BLENDSHAPES), np.float32)
     if resting:
-        if rng.random() < 0.5:
+        kind = rng.choice(["neutral", "smile", "any"], p=[0.35, 0.35, 0.3])
+        if kind == "smile":  # teeth, as in so many photographs
+            values[[JAW, WIDTH, CORNERS, UPPER_LIP]] = rng.uniform((0, 0.1, 0.2, 0), (0.4, 1, 1, 1))
+            values[BROWS] = rng.normal(0, 0.3)
+        elif kind == "any":
             values[:] = rng.normal(0, 0.3, len(values))
             values[JAW] = max(0.0, rng.uniform(-0.2, 0.45))
             values[[ROUND, UPPER_LIP, BLINK]] = np.abs(values[[ROUND, UPPER_LIP, BLINK]]) * (0.5, 1, 0.3)
