@@ -52,7 +52,8 @@ class ReconstructionTask(Task):
         first_seed = self.means.seed * 10**7 + 5 * 10**6 + samples
         rng = np.random.default_rng(first_seed)
         with episode_buffer(self.means.workers, CAPACITY, first_seed) as buffer:
-            yield lambda progress: self.inputs(rng, buffer.draw(portraits))
+            fresh = 1 if self.means.small else None  # where painting and training share the processor
+            yield lambda progress: self.inputs(rng, buffer.draw(portraits, fresh=fresh))
 
     def inputs(self, rng: np.random.Generator, episodes: list[Episode]) -> tuple[Tensor, Tensor]:
         """Crops [B, 3, 224, 224] and coefficients [B, 70]."""

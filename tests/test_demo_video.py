@@ -1,0 +1,93 @@
+"""What only trained weights can show: the demo's networks in the real server make a portrait speak."""
+
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from sadtalker_client import SadTalkerClient
+from sadtalker_export.checkpoint import loading
+from sadtalker_export.cli import main as sadtalker_export
+from sadtalker_export.evaluation.measures import MotionMeter, correlation, envelope
+from sadtalker_server import Server
+
+SECONDS = 2.4
+PORTRAIT, SPEECH = ROOT / "examples" / "portrait.jpg", ROOT / "examples" / "speech.wav"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SadTalkerClient]:
+    repository = tmp_path_factory.mktemp("demo") / "model_repository"
+    shutil.copytree(ROOT / "model_repository", repository, ignore=shutil.ignore_patterns("*.onnx", "exported.json"))
+    assert sadtalker_export(["onnx", "--weights", "demo", "--repository", str(repository)]) == 0
+    with Server(repository, tritonserver="embedded") as server, SadTalkerClient(server.grpc_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def rest(client: SadTalkerClient) -> np.ndarray:
+    """The portrait's face without any motion."""
+    return pictures(client.animate(PORTRAIT, idle=1, still=True, blink=False).read())[0]
+
+
+@pytest.fixture(scope="module")
+def meter(rest: np.ndarray) -> MotionMeter:
+    _, networks = loading.load_directory(loading.DEMO)
+    with torch.no_grad():
+        found = networks["keypoint_detector"](torch.from_numpy(rest).permute(2, 0, 1)[None].float() / 255)
+    return MotionMeter(rest, found[0].numpy())
+
+
+def pictures(video: bytes) -> np.ndarray:
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_the_lips_follow_the_speech(client: SadTalkerClient, meter: MotionMeter, tmp_path: Path) -> None:
+    with av.open(str(SPEECH)) as container:
+        resampler = av.AudioResampler("flt", "mono", 16_000)
+        parts = [p.to_ndarray()[0] for f in container.decode(audio=0) for p in resampler.resample(f)]
+    waveform = np.concatenate(parts)[: round(SECONDS * 16_000)]
+    part = tmp_path / "speech.wav"
+    with av.open(str(part), "w") as file:
+        stream = file.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray((waveform[None] * 32767).astype(np.int16), "s16", "mono")
+        frame.sample_rate = 16_000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    frames = pictures(client.animate(PORTRAIT, part, still=True, blink=False).read())
+    opening = np.array([meter.opening(frame) for frame in frames])
+    assert len(frames) == round(SECONDS * 25)
+    assert opening.max() - opening.min() > 4  # pixels
+    assert correlation(opening, envelope(waveform, len(frames))) > 0.5
+
+
+def test_the_portrait_stays_itself_without_speech(
+    client: SadTalkerClient, meter: MotionMeter, rest: np.ndarray
+) -> None:
+    frames = pictures(client.animate(PORTRAIT, idle=1, still=True, blink=False).read())
+    assert max(abs(meter.opening(frame)) for frame in frames) < 1
+    assert np.abs(frames.astype(float) - rest).mean() < 1
+
+
+@pytest.mark.parametrize(("angle", "degrees"), [("yaw", 15.0), ("yaw", -15.0)])
+def test_a_given_angle_turns_the_head(client: SadTalkerClient, meter: MotionMeter, angle: str, degrees: float) -> None:
+    turned, frontal = (
+        pictures(client.animate(PORTRAIT, idle=1, blink=False, still=True, **{angle: value}).read())[12]
+        for value in (degrees, 0.0)
+    )
+    assert (meter.turn(turned) - meter.turn(frontal)) * np.sign(degrees) > 3  # pixels, to the picture's right
+
+
+def test_a_blink_closes_the_eyes(client: SadTalkerClient, rest: np.ndarray, meter: MotionMeter) -> None:
+    frames = pictures(client.animate(PORTRAIT, idle=1, still=True, blink_times=[0.3]).read()).astype(float)
+    eyes = meter.points[1:3].round().astype(int)
+    spans = [(slice(y - 6, y + 7), slice(x - 10, x + 11)) for x, y in eyes]
+    change = np.stack([np.abs(frames[:, r, c] - rest[r, c]).mean((1, 2, 3)) for r, c in spans]).mean(0)
+    assert change[7:13].max() > 5 * change[:5].max()
+    assert change[7:13].max() > 5  # grey levels
