@@ -8,16 +8,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import av
-import numpy as np
-from PIL import Image
+from contact_sheet import contact_sheet
 from rich.console import Console
 from sadtalker_server import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 OUTPUT = ROOT / "out" / "demo.mp4"
-SHOWN = 8  # frames of the sheet
 
 
 def main() -> int:
@@ -34,16 +31,8 @@ def main() -> int:
         command = [sadtalker, "animate", EXAMPLES / "portrait.jpg", EXAMPLES / "speech.wav", "-o", OUTPUT]
         status = subprocess.run([*command, "--url", server.grpc_url]).returncode
     if status == 0:
-        write_sheet()
+        contact_sheet(str(OUTPUT), str(OUTPUT.with_suffix(".png")))
     return status
-
-
-def write_sheet() -> None:
-    """Frames from all over the video, in a row."""
-    with av.open(str(OUTPUT)) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    chosen = np.linspace(0, len(frames) - 1, SHOWN).round().astype(int)
-    Image.fromarray(np.hstack([frames[i] for i in chosen])).save(OUTPUT.with_suffix(".png"))
 
 
 if __name__ == "__main__":
