@@ -20,6 +20,23 @@ def describe() -> dict[str, object]:
     }
 
 
+def describe_gpu() -> dict[str, object]:
+    """The first GPU that PyTorch sees, and the libraries it computes with."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(0)
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return {
+        "name": properties.name,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "multiprocessors": properties.multi_processor_count,
+        "memory_gb": round(properties.total_memory / 1e9, 1),
+        "driver": _answer(query).partition("\n")[0] or None,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
 def cpu_name() -> str:
     """The processor's model name and its widest vector extensions."""
     fields: dict[str, str] = {}
@@ -39,5 +56,12 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str:
     root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+    return _answer(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10"]) or "unknown"
+
+
+def _answer(command: list[str]) -> str:
+    """What a program prints; nothing where it is not installed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""

@@ -33,6 +33,14 @@ def model_module(model: str, name: str) -> types.ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
+def render(networks: Mapping[str, nn.Module], face: Tensor, source: Tensor, driving: Tensor) -> Tensor:
+    """The whole generator for every frame: face [1, 3, H, W], keypoints [1, K, 3], [B, K, 3] -> uint8 [B, H, W, 3]."""
+    volume = networks["appearance_encoder"](face.expand(len(driving), -1, -1, -1))
+    images = networks["face_renderer"](volume, source.expand(len(driving), -1, -1), driving)
+    frames: Tensor = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return frames
+
+
 class Reference:
     """Animates with PyTorch; `seconds` adds up what each stage took."""
 
@@ -63,9 +71,7 @@ class Reference:
                 chunk, second = divmod(start + 1, windows.CHUNK)
                 pair.append(windows.chunk_windows(coefficients, chunk, recording.frames)[second])
                 driving = self._keypoints(canonical, np.stack(pair))
-                volume = networks["appearance_encoder"](face.expand(BATCH, -1, -1, -1))
-                images = networks["face_renderer"](volume, source_keypoints.expand(BATCH, -1, -1), driving)
-                frames.append((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
+                frames.append(render(networks, face, source_keypoints, driving))
         with self._stage("encode"):
             return self._encode(torch.cat(frames)[: recording.frames].numpy(), recording)
 

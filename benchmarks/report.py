@@ -39,6 +39,36 @@ def plot(result: dict, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+COLORS = {"fp32": "#2a78b5", "tf32": "#777777", "fp16": "#1b4f79"}
+
+
+def plot_gpu(result: dict, path: Path) -> None:
+    """Of `bench_gpu.py`: milliseconds, frames per second and the part of the ceiling, over the frames of a batch."""
+    panels = {"ms_per_frame": "ms per frame", "frames_per_second": "frames per second", "ceiling_fraction": "%"}
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4.2))
+    batches = sorted({run["frames"] for run in result["ours"]})
+    for axis, (key, label) in zip(axes, panels.items(), strict=True):
+        scale = 100 if key == "ceiling_fraction" else 1
+        for precision in dict.fromkeys(run["precision"] for run in result["ours"]):
+            runs = [run for run in result["ours"] if run["precision"] == precision]
+            values = [scale * run[key] for run in runs]
+            axis.plot(
+                [run["frames"] for run in runs], values, "o-", color=COLORS[precision], label=f"ours, {precision}"
+            )
+        for precision, run in result["original"].items():
+            style = {"color": COLORS[precision], "linestyle": "--", "alpha": 0.6}
+            axis.axhline(scale * run[key], label=f"original, {precision}, 2 frames", **style)
+        axis.set(xlabel="frames at a time", xticks=batches, ylabel=label, ylim=(0, None))
+        axis.grid(alpha=0.3)
+    axes[2].set_title("of the measured matrix products, same precision", fontsize=9)
+    axes[0].legend(fontsize=8)
+    name = result["gpu"]["name"] if result["gpu"] else result["hardware"]["cpu"]
+    figure.suptitle(f"{result['preset']} networks, {name}", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
 def hash_color(name: str) -> int:
     """The same colour for the same stage in every plot."""
     return sum(map(ord, name)) % 20
