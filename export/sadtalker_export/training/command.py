@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.workers < 1:
         raise UsageError(f"--workers: expected at least 1, got {args.workers}")
     deadline = time.monotonic() + 60 * args.minutes
-    device = torch.device(args.device)
+    device = _device(args.device)
     means = Means(device, args.workers, SEED, small=device.type == "cpu")
     console = Console(stderr=True)
     keep_memory()
@@ -67,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
             if args.samples:
                 task.budget = args.samples
             trainer = Trainer(task, args.state / f"{name}.pt")
+            if trainer.done:
+                console.print(f"{name}: done, with {trainer.progress.samples} of {task.budget} samples")
+                continue
             shown = bar.add_task(name, total=task.budget, text="")
             told = time.monotonic()
 
@@ -86,3 +89,11 @@ def run(args: argparse.Namespace) -> int:
     write_weights(args.state, args.weights)
     console.print(f"weights in {args.weights}")
     return 0
+
+
+def _device(name: str) -> torch.device:
+    """Raises `UsageError` for one that this machine does not have."""
+    if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
+        found = "cpu or cuda" if torch.cuda.is_available() else "cpu, as PyTorch finds no GPU here"
+        raise UsageError(f"--device: expected {found}; got {name}")
+    return torch.device(name)

@@ -50,7 +50,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(groups, task.rate, betas=(0.9, 0.98), weight_decay=1e-4)
         self.progress = Progress()
         if state_path.is_file():
-            self.restore(torch.load(state_path, map_location=task.means.device, weights_only=True))
+            self.restore(torch.load(state_path, map_location="cpu", weights_only=True))
 
     @property
     def done(self) -> bool:

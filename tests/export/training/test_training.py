@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sadtalker_export.checkpoint import loading
+from sadtalker_export.cli import main
 from sadtalker_export.networks.convolution import inclusive_grid
 from sadtalker_export.networks.keypoint_detector import expectation
 from sadtalker_export.networks.picture_transfer import carried, carry, transfer
@@ -235,3 +236,9 @@ def test_written_weights_are_official_files_that_training_goes_on_from(tmp_path:
     assert later.progress.samples == 64
     assert torch.equal(later.averages["motion"].mapping.stem.weight, networks["motion"].mapping.stem.weight)
     assert not (tmp_path / "later" / "renderer.pt").exists()  # it has no history
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99" if not torch.cuda.is_available() else "gpu"])
+def test_a_device_that_is_not_there_is_named(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--minutes", "1", "--device", device]) == 2
+    assert f"got {device}" in capsys.readouterr().err
