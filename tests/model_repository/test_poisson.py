@@ -45,7 +45,7 @@ def cloned(picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
     return whole[TOP : TOP + height, LEFT : LEFT + width]
 
 
-@pytest.mark.parametrize("size", [(44, 44), (45, 60), (97, 130), (256, 256), (301, 222)])
+@pytest.mark.parametrize("size", [(44, 44), (45, 60), (44, 251), (333, 46), (97, 130), (256, 256), (301, 222)])
 @pytest.mark.parametrize("kind", [smooth, noisy, chequered])
 def test_is_opencv_s_seamless_clone(random: np.random.Generator, size: tuple[int, int], kind: object) -> None:
     picture, frames = kind(random, 380, 300), np.stack([kind(random, *size) for _ in range(2)])  # type: ignore[operator]

@@ -30,58 +30,74 @@ NEGLIGIBLE = 4e-3  # of a wave's height: where less of it is left it is left out
 
 
 class Band(NamedTuple):
-    """Lines at some distances from the nearer edge, and what arrives there of each wave from three kinds of sources."""
+    """Lines at `start` up to `stop` lines from an edge, and what arrives there of each wave that this edge radiates."""
 
-    distances: slice
-    arriving: Floats  # [sources, 2 * distances, waves]: at the first edge, then at the last
+    start: int
+    stop: int
+    arriving: Floats  # [parities, edges, 1, lines, 1, waves]; as lines lie in the picture
+
+
+class Radiation(NamedTuple):
+    """Heights of the waves that the first and the last line of the paste radiate."""
+
+    edges: Floats  # [parities, edges, F, 3, waves]
+    at_last_line: Floats  # [parities, F, 3, waves]: what the very last line has in addition
 
 
 class Axis(NamedTuple):
-    """Sine waves along the lines of one direction, the longest first, and their decay across the lines."""
+    """Sine waves along the lines of one direction, the longest first, and their decay across the lines.
 
-    waves: Floats  # [waves, points]
-    symmetric: Floats  # the first half of every other wave, from the first: its second half is the mirror image,
-    antisymmetric: Floats  # and of the others: theirs is the negative of it
+    Every other wave, from the first, has a second half that mirrors the first; the others' is the negative of it. So
+    waves come in these two parities, and half of each is enough.
+    """
+
+    points: int
+    waves: Floats  # [parities, waves, first half of the points]
+    merging: Floats  # [parities, 1, 1, waves]: one kind of source at the last line in terms of the other,
+    correcting: Floats  # [parities, 1, 1, waves]: and what that misses on the very last line
     near: list[Band]  # what interpolation lacks
-    nodes: Floats  # [sources, nodes, waves]: arriving at every fourth line; none near the edges
-    node_waves: Floats  # [waves, nodes]
+    nodes: Floats  # [edges, nodes, parities * waves]: arriving at every fourth line, but for an edge's own lines
+    node_waves: Floats  # [parities * waves, nodes]
 
-    def sources(self, first: Floats, last: Floats) -> Floats:
-        """Waves in the paste's steps at its first and last line [F, points pasted, 3]: [sources, F * 3, waves]."""
-        points = len(self.waves)
-        steps = np.zeros((3, len(first), 3, points), np.float32)
+    def radiation(self, first: Floats, last: Floats) -> Radiation:
+        """Of the paste's steps at its first and last line [F, points pasted, 3]."""
+        steps = np.zeros((3, len(first), 3, self.points), np.float32)
         steps[0, ..., BEFORE : -AFTER - 1] = first[:, :-1].swapaxes(1, 2)
         steps[1, ..., BEFORE : -AFTER - 1] = last[:, :-1].swapaxes(1, 2)
         steps[2, ..., BEFORE:-AFTER] = last.swapaxes(1, 2)
-        # the matrix of waves is symmetric, and its square is a multiple of the identity
-        found = steps.reshape(-1, points) @ self.waves * np.float32(2 / (points + 1))
-        return found.reshape(3, -1, points)
+        mirrored, half = steps[..., ::-1], self.waves.shape[2]
+        folded = np.stack([(steps + mirrored)[..., :half], (steps - mirrored)[..., :half]])
+        if self.points % 2:
+            folded[0, ..., -1] /= 2  # the point in the middle is its own mirror image
+        # the waves are orthogonal, and of one length
+        found = (2 / (self.points + 1) * folded).reshape(2, -1, half) @ self.waves.swapaxes(1, 2)
+        at_first, at_last, along_last = found.reshape(2, *steps.shape[:3], -1).swapaxes(0, 1)
+        return Radiation(np.stack([at_first, at_last + self.merging * along_last], 1), self.correcting * along_last)
 
-    def at_nodes(self, sources: Floats) -> Floats:
-        """[nodes across the lines, F * 3, nodes along them]"""
-        heights = _heights(sources, self.nodes)
-        return (heights @ self.node_waves).reshape(self.nodes.shape[1], -1, self.node_waves.shape[1])
+    def at_nodes(self, radiation: Radiation) -> Floats:
+        """[F, 3, nodes across the lines, parities * waves]: heights of `node_waves`."""
+        frames = radiation.edges.shape[2]
+        waves = np.moveaxis(radiation.edges[..., : self.nodes.shape[2] // 2], 0, 3).reshape(2, frames, 3, 1, -1)
+        heights: Floats = waves[0] * self.nodes[0]
+        heights += waves[1] * self.nodes[1]
+        return heights
 
-    def at_edges(self, sources: Floats) -> Floats:
-        """[edges, NEAR, F * 3, points]; the lines of either edge counted from it."""
-        points, half = len(self.waves), self.symmetric.shape[1]
-        result = np.empty((2, NEAR, sources.shape[1], points), np.float32)
-        for distances, arriving in self.near:
-            heights = _heights(sources, arriving)
-            mirrored = heights[:, 0::2].copy() @ self.symmetric[: (heights.shape[1] + 1) // 2]
-            negated = heights[:, 1::2].copy() @ self.antisymmetric[: heights.shape[1] // 2]
-            lines = result[:, distances]
-            shape = *lines.shape[:3], half
-            np.add(mirrored.reshape(shape), negated.reshape(shape), out=lines[..., :half])
-            np.subtract(mirrored.reshape(shape), negated.reshape(shape), out=lines[..., : points - half - 1 : -1])
-        return result
-
-
-def _heights(sources: Floats, arriving: Floats) -> Floats:
-    """Of all waves at each line: [lines * F * 3, waves]."""
-    waves = arriving.shape[2]
-    heights: Floats = np.einsum("sck,slk->lck", sources[..., :waves], arriving).reshape(-1, waves)
-    return heights
+    def at_edges(self, radiation: Radiation) -> Floats:
+        """The first `NEAR` lines and the last, as they lie in the picture: [F, 2 * NEAR, 3, points]."""
+        edges = radiation.edges[:, :, :, None]
+        frames, half = edges.shape[2], self.waves.shape[2]
+        lines = np.empty((frames, 2 * NEAR, 3, self.points), np.float32)
+        for start, stop, arriving in self.near:
+            waves = arriving.shape[5]
+            heights = edges[..., :waves] * arriving
+            if start == 0:
+                heights[:, 1, :, -1] += radiation.at_last_line[..., :waves]
+            halves = heights.reshape(2, -1, waves) @ self.waves[:, :waves]
+            even, odd = halves.reshape(*heights.shape[:5], half)
+            for edge, there in enumerate((slice(start, stop), slice(2 * NEAR - stop, 2 * NEAR - start))):
+                np.add(even[edge], odd[edge], out=lines[:, there, :, :half])
+                np.subtract(even[edge], odd[edge], out=lines[:, there, :, : self.points - half - 1 : -1])
+        return lines
 
 
 class SeamlessRectangle:
@@ -115,47 +131,70 @@ class SeamlessRectangle:
             return difference.reshape(len(frames), -1, 3)
 
         every, first, last = slice(None), slice(0, 1), slice(-1, None)
-        by_rows = self._rows.sources(step(first, every), step(last, every))
-        by_columns = self._columns.sources(step(every, first), step(every, last))
-        nodes = self._rows.at_nodes(by_rows).swapaxes(0, 1) + self._columns.at_nodes(by_columns).transpose(1, 2, 0)
+        by_rows = self._rows.radiation(step(first, every), step(last, every))
+        by_columns = self._columns.radiation(step(every, first), step(every, last))
+        nodes = self._at_nodes(by_rows, by_columns)
         rows, columns = self._rows.at_edges(by_rows), self._columns.at_edges(by_columns)
         for edge in (slice(pasted.start), slice(pasted.stop, None)):
             frames[:, edge], frames[:, :, edge] = self._beneath[edge], self._beneath[:, edge]
         fine = None  # where all frames are worked on in turn
+        edges = slice(NEAR), slice(-NEAR, None)
         for i, target in enumerate(inside):
-            channels = range(3 * i, 3 * i + 3)
-            fine = cv2.resize(cv2.merge(list(nodes[3 * i : 3 * i + 3])), None, fine, STRIDE, STRIDE, cv2.INTER_LINEAR)
+            fine = cv2.resize(cv2.merge(list(nodes[i])), None, fine, STRIDE, STRIDE, cv2.INTER_LINEAR)
             # the outermost nodes lie outside
-            radiated = fine[STRIDE : STRIDE + target.shape[0], STRIDE : STRIDE + target.shape[1]]
-            for edge, lines in zip((slice(NEAR), slice(None, -NEAR - 1, -1)), rows, strict=True):
-                radiated[edge] += cv2.merge([lines[:, c] for c in channels])
-            for edge, lines in zip((slice(NEAR), slice(None, -NEAR - 1, -1)), columns, strict=True):
-                radiated[:, edge] += cv2.merge([cv2.transpose(lines[:, c]) for c in channels])
-            cv2.add(target, radiated, dst=target, dtype=cv2.CV_8U)
+            levels = fine[STRIDE : STRIDE + target.shape[0], STRIDE : STRIDE + target.shape[1]]
+            beside = cv2.transpose(columns[i].reshape(-1, len(target))).reshape(len(target), 2 * NEAR, 3)
+            for edge in edges:
+                levels[edge] += cv2.merge([rows[i, edge, c] for c in range(3)])
+                levels[:, edge] += beside[:, edge]
+            cv2.accumulate(target, levels)
+            cv2.threshold(levels, 0, 0, cv2.THRESH_TOZERO, levels)  # what comes next would take -1 for 1
+            cv2.convertScaleAbs(levels, target)
+
+    def _at_nodes(self, by_rows: Radiation, by_columns: Radiation) -> Floats:
+        """Of both directions, in one matrix product for each frame and colour: [F, 3, nodes, nodes]."""
+        across, down = self._rows.at_nodes(by_rows), self._columns.at_nodes(by_columns)
+        row_waves, column_waves = (
+            np.broadcast_to(waves, (*across.shape[:2], *waves.shape))
+            for waves in (self._rows.node_waves, self._columns.node_waves.T)
+        )
+        nodes: Floats = np.concatenate([across, column_waves], 3) @ np.concatenate([row_waves, down.swapaxes(2, 3)], 2)
+        return nodes
 
 
 def _axis(points: int, lines: int) -> Axis:
     """The waves along `lines` lines of `points` points; outside of them everything is zero."""
-    angle = np.pi / (points + 1) * np.arange(1, points + 1)
+    half = (points + 1) // 2
+    angle = np.pi / (points + 1) * np.arange(1, 2 * half + 1)  # where points are odd, the last wave is none
+    waves = np.sin(np.outer(np.arange(1, points + 1), angle))
+    arriving = _arriving(angle, lines, np.arange(1, lines + 1))
+    # two kinds of sources at the last line of the paste arrive in one proportion on all lines but the very last
+    merging = arriving[2, -2] / arriving[1, -2]
+    correcting = arriving[2, -1] - merging * arriving[1, -1]
     line_of_node = _nodes(lines)
-    nodes = _arriving(angle, lines, line_of_node)
-    nodes[:, (line_of_node <= NEAR - STRIDE) | (line_of_node > lines - NEAR + STRIDE)] = 0
-    lacking = _arriving(angle, lines, np.arange(1, lines + 1)) - _interpolated(nodes, lines)
+    nodes = _arriving(angle, lines, line_of_node)[:2]
+    nodes[0, line_of_node <= NEAR - STRIDE] = nodes[1, line_of_node > lines - NEAR + STRIDE] = 0
+    lacking = arriving[:2] - _interpolated(nodes, lines)
     near = []
     for start, stop in pairwise(CUTS):
-        both = np.concatenate([lacking[:, start:stop], lacking[:, ::-1][:, start:stop]], 1)
-        near.append(Band(slice(start, stop), both[..., : _reaching(both)].astype(np.float32)))
-    waves = np.sin(np.outer(angle, np.arange(1, points + 1))).astype(np.float32)
-    half = (points + 1) // 2
-    reaching = _reaching(nodes)
+        own = _reaching(np.stack([lacking[0, start:stop], lacking[1, lines - stop : lines - start]]))
+        near.append(Band(start, stop, np.ascontiguousarray(np.moveaxis(own, 2, 0)[:, :, None, :, None])))
+    at_nodes = _reaching(nodes).reshape(*nodes.shape[:2], -1)
+    node_waves = np.sin(np.outer(_nodes(points), angle[: at_nodes.shape[2]]))
     return Axis(
-        waves,
-        np.ascontiguousarray(waves[0::2, :half]),
-        np.ascontiguousarray(waves[1::2, :half]),
+        points,
+        np.ascontiguousarray(_by_parity(waves[:half]).transpose(1, 2, 0)),
+        _by_parity(merging)[:, None, None],
+        _by_parity(correcting)[:, None, None],
         near,
-        nodes[..., :reaching].astype(np.float32),
-        np.sin(np.outer(angle[:reaching], _nodes(points))).astype(np.float32),
+        at_nodes,
+        np.ascontiguousarray(_by_parity(node_waves).reshape(len(node_waves), -1).T),
     )
+
+
+def _by_parity(values: Doubles) -> Floats:
+    """[..., 2 * waves] -> [..., parities, waves]"""
+    return np.stack([values[..., 0::2], values[..., 1::2]], -2).astype(np.float32)
 
 
 def _nodes(count: int) -> Doubles:
@@ -172,9 +211,10 @@ def _interpolated(at_nodes: Doubles, lines: int) -> Doubles:
     return result
 
 
-def _reaching(arriving: Doubles) -> int:
-    """How many waves are not negligible, at least one."""
-    return max(1, int((np.abs(arriving).max((0, 1)) > NEGLIGIBLE).sum()))
+def _reaching(arriving: Doubles) -> Floats:
+    """Of what arrives of waves [edges, lines, waves] all that is not negligible: [edges, lines, parities, waves]."""
+    count = int((np.abs(arriving).max((0, 1)) > NEGLIGIBLE).sum())
+    return _by_parity(arriving[..., : max(2, count + count % 2)])
 
 
 def _arriving(angle: Doubles, lines: int, at: Doubles | npt.NDArray[np.int64]) -> Doubles:
