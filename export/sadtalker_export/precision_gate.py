@@ -1,46 +1,39 @@
 """`sadtalker-export precision`: the same frames in single and in reduced precision, and whether they still agree.
 
-Two clips of one portrait are rendered, one in which only the expression moves and one in which only the head does. bf16
-is what OpenVINO computes from the exported graphs. fp16 is computed here as tensor cores do, every result rounded to
-float16 and sums in float32: ONNX Runtime on a CPU would leave out roundings between operations.
+Two clips of one portrait are rendered, one in which only the expression moves and one in which only the head does. With
+`--enhancer` the faces in some pictures are restored instead.
 """
 
 import argparse
-import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from .checkpoint import synthetic
+from .enhancer_gate import ENHANCER, judge
 from .errors import UsageError
 from .networks.audio2exp import EXPRESSION
 from .networks.motion import WINDOW
-from .onnx_export import OFFICIAL, export, load_weights, progress, reduced
-from .precision_metrics import LIMITS, Frames, compare
+from .onnx_export import OFFICIAL, load_weights, progress
+from .portraits import pictures, portrait
+from .precision_engines import ENGINES, Engine, Networks, eager, half
+from .precision_metrics import FACE_LIMITS, LIMITS, Frames, Limit, compare
 from .specs import COEFFICIENTS, FRAMES, SPECS
 
-REDUCED = ("appearance_encoder", "face_renderer")
+REDUCED = {name: SPECS[name] for name in ("appearance_encoder", "face_renderer")}
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
 SIZE = 256
 # A face crop around the box of OpenCV's cascade: its left, top and side, in sides of the box.
 CROP_LEFT, CROP_TOP, CROP_SIDE = -0.24, -0.32, 1.51
 SAMPLE_KEY = "generator.first.conv.weight"  # of the checkpoint: the weights of the appearance encoder's stem
-
-Networks = Mapping[str, nn.Module]
-Engine = Callable[[str, tuple[Tensor, ...]], tuple[Tensor, ...]]
-"""Runs the network of that name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", required=True, choices=ENGINES, help="the precision to compare with fp32")
     parser.add_argument("--frames", type=int, default=10, help="per clip, whole chunks of 5 (default: %(default)s)")
     parser.add_argument("--portrait", type=Path, default=PORTRAIT, help="a picture of one face (default: the example)")
+    parser.add_argument(
+        "--enhancer",
+        type=Path,
+        nargs="+",
+        metavar="PICTURE",
+        help="instead of rendering, restore the faces in these pictures and directories of pictures (fp16 only)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    return judge_restored(args) if args.enhancer else judge_rendered(args)
+
+
+def judge_rendered(args: argparse.Namespace) -> int:
     if args.frames < FRAMES:
         raise UsageError(f"--frames: expected at least {FRAMES}, got {args.frames}")
     image = face_crop(args.portrait)
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         task = bar.add_task("loading weights", total=None)
         preset, networks = load_weights(args.weights)
         clips: list[tuple[Frames, Frames]] = []
-        engines = (eager(networks), ENGINES[args.precision](networks, Path(folder)))
+        engines = (eager(networks, REDUCED), ENGINES[args.precision](networks, REDUCED, Path(folder)))
         for name, part in (("speaking", slice(EXPRESSION)), ("turning", slice(EXPRESSION, EXPRESSION + 3))):
             bar.update(task, description=f"rendering, {name}")
             windows = coefficient_windows(args.frames // FRAMES, part)
@@ -76,19 +80,38 @@ def run(args: argparse.Namespace) -> int:
     values = compare(*clips)
     judged = not is_synthetic(networks)
     result = Console()
-    result.print(table(values, judged, f"{args.precision} against fp32, {preset.name} preset"))
+    result.print(table(values, LIMITS, judged, f"{args.precision} against fp32, {preset.name} preset"))
     if not judged:
         result.print("These weights are synthetic and amplify noise: the figures are reported, not judged.")
-    return 1 if judged and not passes(values) else 0
+    return 1 if judged and not passes(values, LIMITS) else 0
 
 
-def passes(values: Mapping[str, float]) -> bool:
-    return all(limit.keeps(values[limit.name]) for limit in LIMITS)
+def judge_restored(args: argparse.Namespace) -> int:
+    if args.precision != "fp16":
+        raise UsageError(f"--enhancer goes with --precision fp16, got {args.precision}: it has no other reduced form")
+    portraits = {path: portrait(path) for path in pictures(args.enhancer)}
+    verdicts = []
+    with progress(Console(stderr=True)) as bar, torch.no_grad():
+        task = bar.add_task("loading weights", total=None)
+        preset, networks = load_weights(args.weights)
+        if not networks.keys() >= ENHANCER.keys():
+            raise UsageError(f"--weights {args.weights}: expected the face enhancer's file among them, found none")
+        exact, reduced = eager(networks, ENHANCER), half(networks, ENHANCER)
+        for path, (face, landmarks) in portraits.items():
+            bar.update(task, description=f"restoring {path.name}")
+            values = judge(exact, reduced, face, landmarks)
+            Console().print(table(values, FACE_LIMITS, True, f"{path.name}, fp16 against fp32, {preset.name} preset"))
+            verdicts.append(passes(values, FACE_LIMITS))
+    return 0 if all(verdicts) else 1
 
 
-def table(values: Mapping[str, float], judged: bool, title: str) -> Table:
+def passes(values: Mapping[str, float], limits: Sequence[Limit]) -> bool:
+    return all(limit.keeps(values[limit.name]) for limit in limits)
+
+
+def table(values: Mapping[str, float], limits: Sequence[Limit], judged: bool, title: str) -> Table:
     result = Table("figure", "value", "limit", "", title=title, box=box.SIMPLE_HEAD)
-    for limit in LIMITS:
+    for limit in limits:
         value = values[limit.name]
         verdict = ("[green]ok[/]" if limit.keeps(value) else "[red]over[/]") if judged else ""
         bound = f"{'>=' if limit.at_least else '<='} {limit.bound:g} {limit.unit}"
@@ -142,74 +165,3 @@ def render(engine: Engine, motion: nn.Module, image: Tensor, windows: Tensor) ->
         for window in windows.unsqueeze(1)
     ]
     return torch.cat(chunks).numpy()
-
-
-def eager(networks: Networks) -> Engine:
-    """PyTorch in float32."""
-    modules = {name: SPECS[name].build(networks).eval() for name in REDUCED}
-    return lambda name, inputs: _outputs(modules[name](*inputs))
-
-
-def half(networks: Networks, _: Path) -> Engine:
-    """The modules of an fp16 export, each result rounded to float16."""
-    modules = {name: reduced(SPECS[name], SPECS[name].build(networks), "fp16")[0] for name in REDUCED}
-
-    def engine(name: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        with RoundEachResult():  # type: ignore[no-untyped-call]
-            return _outputs(modules[name](*inputs))
-
-    return engine
-
-
-def bfloat(networks: Networks, folder: Path) -> Engine:
-    """The files of a bf16 export, run as `configs/bf16.pbtxt` has them run."""
-    provider = "OpenVINOExecutionProvider"
-    if provider not in onnxruntime.get_available_providers():
-        raise UsageError("--precision bf16: expected the package onnxruntime-openvino, found an onnxruntime without it")
-    settings = json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": "1"}})
-    sessions = {}
-    for name in REDUCED:
-        path = folder / f"{name}.onnx"
-        export(SPECS[name], reduced(SPECS[name], SPECS[name].build(networks), "bf16")[0], path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        providers = [(provider, {"device_type": "CPU", "load_config": settings})]
-        sessions[name] = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
-
-    def engine(name: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        feed = {spec.name: value.numpy() for spec, value in zip(SPECS[name].inputs, inputs, strict=True)}
-        return tuple(map(torch.from_numpy, sessions[name].run([spec.name for spec in SPECS[name].outputs], feed)))
-
-    return engine
-
-
-ENGINES = {"fp16": half, "bf16": bfloat}
-
-
-class RoundEachResult(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Operations on float16 compute in float32, and what they answer in float16 is rounded once.
-
-    So do tensor cores. PyTorch has no float16 kernels on a CPU for some of the operations, and slow ones for others.
-    """
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        dtypes = {x.dtype for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and x.is_floating_point()}
-        if torch.float16 not in dtypes or func._overloadpacket is torch.ops.aten._to_copy:
-            return func(*args, **kwargs)
-        answer = func(*tree_map(_single, args), **tree_map(_single, kwargs))
-        return tree_map(_half, answer) if dtypes == {torch.float16} else answer
-
-
-def _single(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.dtype == torch.float16 else value
-
-
-def _half(value: Any) -> Any:
-    return value.half() if isinstance(value, Tensor) and value.dtype == torch.float32 else value
-
-
-def _outputs(value: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return value if isinstance(value, tuple) else (value,)

@@ -1,6 +1,7 @@
 """How far frames in a reduced precision are from the same frames in single precision, and whether they still move.
 
 Frames are uint8 [T, H, W, 3] RGB. PSNR alone would pass lips that have stopped: they are a small part of the picture.
+Restored faces do not move by themselves; there it is colours and edges that must be the same, and be there at all.
 """
 
 from dataclasses import dataclass
@@ -36,6 +37,13 @@ LIMITS = (
     Limit("head motion", "relative difference", 0.02),
     Limit("mean colour", "grey levels", 1.0),
 )
+FACE_LIMITS = (
+    LIMITS[0],
+    LIMITS[-1],
+    Limit("structure", "correlation of edges", 0.95, at_least=True),
+    Limit("contrast", "relative difference", 0.02),
+    Limit("least contrast", "grey levels", 3.0, at_least=True),  # a black face has 0, and so has one of any one colour
+)
 
 
 def compare(speaking: tuple[Frames, Frames], turning: tuple[Frames, Frames]) -> dict[str, float]:
@@ -46,6 +54,35 @@ def compare(speaking: tuple[Frames, Frames], turning: tuple[Frames, Frames]) -> 
     exact, reduced = (np.concatenate(frames) for frames in zip(speaking, turning, strict=True))
     values = (psnr(exact, reduced), mouth_motion(*speaking), head_motion(*turning), mean_colour(exact, reduced))
     return {limit.name: value for limit, value in zip(LIMITS, values, strict=True)}
+
+
+def compare_faces(exact: Frames, reduced: Frames, part: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """A value for each of `FACE_LIMITS`, that of the worst frame; only what is in the `part` [H, W] counts."""
+    each = [
+        _compare_face(a[part], b[part], _edges(a)[part], _edges(b)[part]) for a, b in zip(exact, reduced, strict=True)
+    ]
+    return {
+        limit.name: float((np.min if limit.at_least else np.max)(values))
+        for limit, values in zip(FACE_LIMITS, zip(*each, strict=True), strict=True)
+    }
+
+
+def _compare_face(exact: Frames, reduced: Frames, exact_edges: Floats, reduced_edges: Floats) -> tuple[float, ...]:
+    """Of one frame's pixels [P, 3] and their edges [P, 6]."""
+    energies = (exact_edges**2).sum(), (reduced_edges**2).sum()
+    structure = (exact_edges * reduced_edges).sum() / np.sqrt(energies[0] * energies[1]) if all(energies) else 0.0
+    contrasts = exact.std(0).mean(), reduced.std(0).mean()
+    ratio = contrasts[1] / contrasts[0] if contrasts[0] else float("nan")
+    colour = np.abs(exact.mean(0) - reduced.mean(0)).max()
+    return psnr(exact, reduced), float(colour), float(structure), abs(1 - float(ratio)), float(min(contrasts))
+
+
+def _edges(frame: Frames) -> Floats:
+    """Differences of each pixel [H, W, 3] to those beside and below it: [H, W, 6]."""
+    values = frame.astype(np.float64)
+    across = np.diff(values, axis=1, append=values[:, -1:])
+    down = np.diff(values, axis=0, append=values[-1:])
+    return np.concatenate([across, down], 2)
 
 
 def psnr(exact: Frames, reduced: Frames) -> float:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto, shape_inference
 from rich.console import Console
-from sadtalker_export import onnx_export
+from sadtalker_export import onnx_export, precision_engines
 from sadtalker_export import precision_gate as gate
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.cli import main
@@ -114,9 +114,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engines(networks: dict[str, nn.Module], folder: Path) -> dict[str, gate.Engine]:
+def engines(networks: dict[str, nn.Module], folder: Path) -> dict[str, precision_engines.Engine]:
     """The engines by name; that of bf16 exports its files into `folder`."""
-    return {name: make(networks, folder) for name, make in gate.ENGINES.items()}
+    return {name: make(networks, gate.REDUCED, folder) for name, make in precision_engines.ENGINES.items()}
 
 
 def test_tensorrt_takes_the_portrait_in_fp16(networks: dict[str, nn.Module], tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_an_fp16_graph_is_strongly_typed_with_islands(networks: dict[str, nn.Mod
 
 
 def test_a_bf16_graph_keeps_its_places_in_float64(
-    engines: dict[str, gate.Engine], folder: Path, networks: dict[str, nn.Module]
+    engines: dict[str, precision_engines.Engine], folder: Path, networks: dict[str, nn.Module]
 ) -> None:
     assert "bf16" in engines
     path, spec = folder / "face_renderer.onnx", SPECS["face_renderer"]
@@ -187,29 +187,29 @@ def test_halving_leaves_the_original_alone(networks: dict[str, nn.Module]) -> No
 @torch.no_grad()
 def test_rounding_each_result_is_half_arithmetic() -> None:
     a = torch.linspace(1, 3, 64).half()
-    with gate.RoundEachResult():
+    with precision_engines.RoundEachResult():
         product, total, mixed = a * a, a + 1e-4, a * torch.ones(64)
     assert torch.equal(product, (a.double() ** 2).half()) and torch.equal(total, a)
     assert mixed.dtype == torch.float32
-    with gate.RoundEachResult():
+    with precision_engines.RoundEachResult():
         assert torch.isinf(a.new_full((1,), 300.0) * 300).all()  # beyond 65504
 
 
 @pytest.fixture(scope="module")
 def exact(networks: dict[str, nn.Module]) -> list[Frames]:
-    return clips(gate.eager(networks), networks)
+    return clips(precision_engines.eager(networks, gate.REDUCED), networks)
 
 
 @torch.no_grad()
-def clips(engine: gate.Engine, networks: dict[str, nn.Module]) -> list[Frames]:
+def clips(engine: precision_engines.Engine, networks: dict[str, nn.Module]) -> list[Frames]:
     image = gate.face_crop(gate.PORTRAIT)
     parts = (slice(64), slice(64, 67))
     return [gate.render(engine, networks["motion"], image, gate.coefficient_windows(1, part)) for part in parts]
 
 
-@pytest.mark.parametrize("precision", gate.ENGINES)
+@pytest.mark.parametrize("precision", precision_engines.ENGINES)
 def test_tiny_frames_survive_reduced_precision(
-    precision: str, engines: dict[str, gate.Engine], networks: dict[str, nn.Module], exact: list[Frames]
+    precision: str, engines: dict[str, precision_engines.Engine], networks: dict[str, nn.Module], exact: list[Frames]
 ) -> None:
     speaking, turning = clips(engines[precision], networks)
     values = compare((exact[0], speaking), (exact[1], turning))
@@ -226,7 +226,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Frames]:
         return shown[name if engine == "exact" else f"reduced {name}"]
 
     monkeypatch.setattr(gate, "render", render)
-    monkeypatch.setattr(gate, "eager", lambda _: "exact")
+    monkeypatch.setattr(gate, "eager", lambda *_: "exact")
     monkeypatch.setitem(gate.ENGINES, "fp16", lambda *_: "reduced")
     return shown
 
