@@ -17,6 +17,7 @@ SIZES = (256, 512)  # pixels, of the portrait and the frames; the checkpoints ar
 SIZE = SIZES[0]
 SIZED = frozenset({"appearance_encoder", "face_renderer"})  # networks whose tensors grow with it
 FRAMES = 5  # per chunk: 0.2 s at 25 frames per second
+CHUNKED = frozenset({"driving_keypoints", "frames"})  # the renderer's tensors with one entry for each of them
 KEYPOINTS = 15
 COEFFICIENTS = EXPRESSION + POSE
 PLACEMENT = 3  # further ones of a face in a whole picture: scale and place of its 3-D alignment
@@ -208,3 +209,15 @@ def at_size(spec: NetworkSpec, size: int) -> NetworkSpec:
         return tuple(replace(tensor, shape=tuple(sides.get(n, n) for n in tensor.shape)) for tensor in tensors)
 
     return replace(spec, inputs=scaled(spec.inputs), outputs=scaled(spec.outputs))
+
+
+def with_frames(spec: NetworkSpec, frames: int) -> NetworkSpec:
+    """The spec of a network with chunks of another length; that of one that sees no chunks stays the same."""
+
+    def resized(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(
+            replace(tensor, shape=(frames, *tensor.shape[1:])) if tensor.name in CHUNKED else tensor
+            for tensor in tensors
+        )
+
+    return replace(spec, inputs=resized(spec.inputs), outputs=resized(spec.outputs))

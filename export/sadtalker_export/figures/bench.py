@@ -35,7 +35,7 @@ class Bench:
         self._prefix = prefix
         self._repository = repository
         self._networks: dict[str, nn.Module] = {}
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[tuple[str, int], onnxruntime.InferenceSession] = {}
 
     def figure(self, name: str) -> Array:
         """An array of the file that is an input. Raises `UsageError` where it is not there."""
@@ -59,9 +59,13 @@ class Bench:
         assert isinstance(network, kind)
         return network
 
-    def run(self, name: str, **inputs: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of one network of `specs.SPECS` as ONNX Runtime computes them on the CPU."""
-        outputs = self._session(name).run(None, {key: value.numpy() for key, value in inputs.items()})
+    def run(self, name: str, size: int = 256, /, **inputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of one network of `specs.SPECS` as ONNX Runtime computes them on the CPU.
+
+        For pictures of 512 pixels the renderer takes one frame, and its volumes in slices: ONNX Runtime writes out what
+        a convolution reads, which is 40 GB for the 7 x 7 x 7 taps of the mask.
+        """
+        outputs = self._session(name, size).run(None, {key: value.numpy() for key, value in inputs.items()})
         return tuple(torch.from_numpy(output) for output in outputs)
 
     def module(self, model: str, name: str) -> ModuleType:
@@ -71,20 +75,28 @@ class Bench:
     def release(self, keep: Collection[str]) -> None:
         """Forget all networks and sessions but those named."""
         self._networks = {name: network for name, network in self._networks.items() if name in keep}
-        self._sessions = {name: session for name, session in self._sessions.items() if name in keep}
+        self._sessions = {key: session for key, session in self._sessions.items() if key[0] in keep}
         gc.collect()
 
-    def _session(self, name: str) -> "onnxruntime.InferenceSession":
-        if name not in self._sessions:
+    def _session(self, name: str, size: int) -> "onnxruntime.InferenceSession":
+        if (name, size) not in self._sessions:
             from ..onnx_export import export, session  # the exporter, which the torch runtime does without
-            from ..specs import SPECS
+            from ..rewrites.winograd import with_winograd
+            from ..specs import SIZE, SPECS, at_size, with_frames
 
             spec = SPECS[name]
             networks = {part: self.network(part, nn.Module) for part in spec.networks}
+            module = spec.build(networks)
+            if size != SIZE:
+                spec = with_frames(at_size(spec, size), 1)
+                module = with_winograd(module, 1)
             with tempfile.TemporaryDirectory(prefix="sadtalker-parity-") as directory:
                 path = Path(directory) / f"{name}.onnx"
-                export(spec, spec.build(networks), path)
-                del networks
-                self.release(self._sessions)  # plain networks are cheaper made again than kept beside the session
-                self._sessions[name] = session(path)
-        return self._sessions[name]
+                export(spec, module, path)
+                del networks, module
+                # sessions of one size and plain networks are cheaper made again than kept beside this one
+                self._networks = {}
+                self._sessions = {key: kept for key, kept in self._sessions.items() if key[1] == size == SIZE}
+                gc.collect()
+                self._sessions[name, size] = session(path)
+        return self._sessions[name, size]

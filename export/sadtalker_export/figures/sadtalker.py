@@ -113,11 +113,23 @@ def frame(bench: Bench) -> Values:
     return {"renderer.frame": _frames(bench, _appearance(bench, _source(bench)), *_keypoint_pair(bench))}
 
 
-@producer(r"renderer512\.frame", networks={"appearance_encoder", "face_renderer"})
+@producer(
+    r"renderer512\.frame",
+    networks={"appearance_encoder", "face_renderer"},
+    exported={"appearance_encoder", "face_renderer"},
+    onnx_tolerance=GREY_LEVEL,
+)
 def frame512(bench: Bench) -> Values:
-    volume = bench.network("appearance_encoder", AppearanceEncoder)(bench.input("source512", (1, 3, 512, 512), 0, 1))
-    image = bench.network("face_renderer", FaceRenderer)(volume, *_keypoint_pair(bench))
-    return {"renderer512.frame": image[:, :, ::4, ::4]}
+    image, (source, driving) = bench.input("source512", (1, 3, 512, 512), 0, 1), _keypoint_pair(bench)
+    if bench.onnx:
+        volume = bench.run("appearance_encoder", 512, image=image)[0]
+        keypoints = {"source_keypoints": source, "driving_keypoints": driving[None]}
+        (frames,) = bench.run("face_renderer", 512, appearance=volume, **keypoints)
+        frame = frames[0].permute(0, 3, 1, 2) / 255
+    else:
+        volume = bench.network("appearance_encoder", AppearanceEncoder)(image)
+        frame = bench.network("face_renderer", FaceRenderer)(volume, source, driving[None])
+    return {"renderer512.frame": frame[:, :, ::4, ::4]}
 
 
 @producer(
