@@ -212,7 +212,7 @@ def at_size(spec: NetworkSpec, size: int) -> NetworkSpec:
 
 
 def with_frames(spec: NetworkSpec, frames: int) -> NetworkSpec:
-    """The spec of a network with chunks of another length; that of one that sees no chunks stays the same."""
+    """The spec of the renderer with chunks of another length; that of another network stays the same."""
 
     def resized(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         return tuple(

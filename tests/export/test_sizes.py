@@ -9,7 +9,8 @@ from sadtalker_export import onnx_export
 from sadtalker_export.checkpoint.loading import synthetic_networks
 from sadtalker_export.cli import main
 from sadtalker_export.presets import PRESETS
-from sadtalker_export.specs import SIZED, SPECS, NetworkSpec, at_size
+from sadtalker_export.rewrites.winograd import with_winograd
+from sadtalker_export.specs import SIZED, SPECS, NetworkSpec, at_size, with_frames
 
 
 def test_maps_are_twice_as_large_and_nothing_else_is() -> None:
@@ -26,6 +27,14 @@ def test_maps_are_twice_as_large_and_nothing_else_is() -> None:
         ("face_renderer", "frames"): (5, 512, 512, 3),
     }
     assert all(at_size(spec, 256) == spec for spec in SPECS.values())
+
+
+def test_a_chunk_may_be_one_frame(tmp_path: Path) -> None:
+    assert [name for name, spec in SPECS.items() if with_frames(spec, 1) != spec] == ["face_renderer"]
+    spec = with_frames(SPECS["face_renderer"], 1)
+    module = spec.build(synthetic_networks(PRESETS["tiny"], {"face_renderer"}))
+    onnx_export.export(spec, with_winograd(module, 1), tmp_path / "model.onnx")
+    onnx_export.check(spec, module, tmp_path / "model.onnx")
 
 
 def test_an_export_takes_the_place_of_one_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
