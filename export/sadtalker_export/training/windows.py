@@ -52,6 +52,8 @@ class Moved:
     """The motion of B frames within windows of h x w cells."""
 
     flow: Tensor  # [B, D, h, w, 3]
+    choice: Tensor  # logits of the candidate motions [B, K+1, D, h, w]
+    shifts: Tensor  # of the candidates [B, K+1, 3]
     visibility: Tensor  # logits of the occlusion map [B, 1, h, w]
     places: Tensor  # of the cells: [B, D, h, w, 3]
 
@@ -115,7 +117,8 @@ def move(
     with torch.autocast(device, torch.bfloat16, enabled=mixed):
         decided = motion.hourglass(torch.cat([heat, candidates], 2).flatten(1, 2))
         choice, visibility = motion.mask(decided), motion.occlusion(decided.flatten(1, 2))
-    return Moved(mix(choice.float(), shifts, places, motion.mask_floor), visibility.float(), places)
+    choice = choice.float()
+    return Moved(mix(choice, shifts, places, motion.mask_floor), choice, shifts, visibility.float(), places)
 
 
 def encode(encoder: AppearanceEncoder, source: Tensor, *, residual: bool) -> Tensor:
