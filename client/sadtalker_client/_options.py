@@ -27,11 +27,11 @@ class Options(TypedDict, total=False):
     """Whether to hold the head as in the portrait."""
     yaw: KeyFrames | None
     """The head's angle to the side, -90 to 90 degrees, 0 is frontal. Between key frames it moves smoothly, before the
-    first and after the last it rests."""
+    first and after the last it rests. Signs belong to the weights: with the demo's, positive is the picture's right."""
     pitch: KeyFrames | None
-    """The head's angle up and down, as `yaw`."""
+    """The head's angle up (the demo's positive) and down, as `yaw`."""
     roll: KeyFrames | None
-    """The head's tilt, as `yaw`."""
+    """The head's tilt, as `yaw`; with the demo's weights, positive is clockwise."""
     seed: int | None
     """Draws head motion and blinks; the same seed gives the same bytes. From 0 on."""
     blink: bool | None
