@@ -40,31 +40,6 @@ def flow_loss(flow: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return (error * weight).mean()
 
 
-def choice_loss(choice: Tensor, shifts: Tensor, moved: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy with the candidate motion towards which the flow should lean, as far as that would mend it.
-
-    The flow's own error hardly reaches a candidate that the softmax has ruled out: lids would never learn to close.
-
-    Args:
-        choice: logits [B, K, D, H, W].
-        shifts: the candidates' [B, K, 3].
-        moved, truth: by how much the flow moves, and should move: [B, D, H, W, 2] and [B, H, W, 2].
-        weight: [B, H, W].
-    """
-    with torch.no_grad():
-        found = moved.mean(1).unsqueeze(1)
-        lacking = truth.unsqueeze(1) - found  # [B, 1, H, W, 2]
-        towards = shifts[:, :, None, None, :2] - found  # [B, K, H, W, 2]
-        part = (lacking * towards).sum(-1) / towards.square().sum(-1).clamp_min(1e-6)
-        left = (lacking - part.clamp(0, 1).unsqueeze(-1) * towards).norm(dim=-1)
-        least, best = left.min(1)
-        mended = (lacking.squeeze(1).norm(dim=-1) - least) * weight
-    log_p = F.log_softmax(choice, 1).mean(2)
-    chosen = log_p.gather(1, best.unsqueeze(1)).squeeze(1)
-    loss: Tensor = (-chosen * mended).mean()
-    return loss
-
-
 def visibility_loss(logits: Tensor, visible: Tensor, weight: Tensor) -> Tensor:
     """Cross-entropy of the occlusion map's logits [B, 1, H, W] with what was visible [B, H, W]."""
     return F.binary_cross_entropy_with_logits(logits[:, 0], visible, weight)
@@ -99,7 +74,7 @@ def importance(keypoints: Tensor, size: int) -> Tensor:
     """
     weight = 0.6 + 5 * around_mouth(keypoints, size)
     for eye in (1, 2):
-        weight = weight + 4 * _spot(keypoints[:, eye], 0.16, 0.14, size)
+        weight = weight + 2 * _spot(keypoints[:, eye], 0.16, 0.14, size)
     return weight / 1.7
 
 

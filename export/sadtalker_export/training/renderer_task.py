@@ -18,7 +18,7 @@ from ..presets import Preset
 from .coefficients import KEYPOINT_MOTION, PITCH, ROLL, VERTICAL, YAW
 from .episodes import DRIVEN, Episode, episode, episode_buffer
 from .face_shape import GRID
-from .losses import around_mouth, choice_loss, flow_loss, importance, keypoint_loss, picture_loss, visibility_loss
+from .losses import around_mouth, flow_loss, importance, keypoint_loss, picture_loss, visibility_loss
 from .task import Losses, Material, Means, Task
 from .windows import Windows, encode, move, render
 
@@ -138,10 +138,7 @@ class RendererTask(Task):
             losses["decoded"] = picture_loss(rendered.decoded, truth, weight * needed)
         coarse = F.avg_pool2d(weight, CELL)[:, 0]
         true_flow = windows.cut(batch.flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        seen = coarse * visible
-        losses["flow"] = 10 * flow_loss(motion.flow, true_flow, seen)
-        moved, should = motion.flow - motion.places, true_flow - motion.places[:, 0, :, :, :2]
-        losses["choice"] = 10 * choice_loss(motion.choice, motion.shifts, moved[..., :2], should, seen)
+        losses["flow"] = 10 * flow_loss(motion.flow, true_flow, coarse * visible)
         losses["visible"] = 0.3 * visibility_loss(motion.visibility, visible, coarse)
         return losses, len(visible)
 

@@ -33,7 +33,7 @@ class Windows:
         choice = torch.rand(b, 1, device=keypoints.device)
         mouth, eyes = keypoints[:, 7:9, :2].mean(1), keypoints[:, 1:3, :2].mean(1)
         anywhere = torch.rand_like(mouth) * 2 - 1
-        centre = torch.where(choice < 0.45, mouth, torch.where(choice < 0.8, eyes, anywhere))
+        centre = torch.where(choice < 0.6, mouth, torch.where(choice < 0.75, eyes, anywhere))
         centre = centre + 0.2 * torch.randn_like(centre)
         first = ((centre + 1) / 2 * GRID - size / 2).round().long().clamp(0, GRID - size)
         return cls(first[:, 1], first[:, 0], size)
@@ -52,8 +52,6 @@ class Moved:
     """The motion of B frames within windows of h x w cells."""
 
     flow: Tensor  # [B, D, h, w, 3]
-    choice: Tensor  # logits of the candidate motions [B, K+1, D, h, w]
-    shifts: Tensor  # of the candidates [B, K+1, 3]
     visibility: Tensor  # logits of the occlusion map [B, 1, h, w]
     places: Tensor  # of the cells: [B, D, h, w, 3]
 
@@ -117,8 +115,7 @@ def move(
     with torch.autocast(device, torch.bfloat16, enabled=mixed):
         decided = motion.hourglass(torch.cat([heat, candidates], 2).flatten(1, 2))
         choice, visibility = motion.mask(decided), motion.occlusion(decided.flatten(1, 2))
-    choice = choice.float()
-    return Moved(mix(choice, shifts, places, motion.mask_floor), choice, shifts, visibility.float(), places)
+    return Moved(mix(choice.float(), shifts, places, motion.mask_floor), visibility.float(), places)
 
 
 def encode(encoder: AppearanceEncoder, source: Tensor, *, residual: bool) -> Tensor:
