@@ -16,17 +16,23 @@ LEFT_CHEEK, RIGHT_CHEEK = KEYPOINTS.index("left_cheek"), KEYPOINTS.index("right_
 
 
 class MotionMeter:
-    """How the parts of a face moved since a reference frame, by dense optical flow (Kroeger et al. 2016)."""
+    """How the parts of a face moved since a reference frame, by dense optical flow (Kroeger et al. 2016).
+
+    Frames are best measured in their order: the search begins with the motion of the one before, as it loses a chin that
+    went down far.
+    """
 
     def __init__(self, reference: Frame, keypoints: Values) -> None:
         self.reference = cv2.cvtColor(reference, cv2.COLOR_RGB2GRAY)
         self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.before: Values | None = None
         self.points = ((np.asarray(keypoints)[:, :2] + 1) / 2 * reference.shape[0]).astype(float)
 
     def motion(self, frame: Frame) -> Values:
         """Pixels in x and y: [256, 256, 2]."""
-        moved: Values = self.flow.calc(self.reference, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), None)
-        return moved
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        self.before = self.flow.calc(self.reference, grey, None if self.before is None else self.before.copy())
+        return self.before
 
     def opening(self, frame: Frame) -> float:
         """How far the lower lip and chin went down against the nose and upper lip: pixels."""
