@@ -61,9 +61,9 @@ def test_silence_keeps_the_mouth_shut(networks: Mapping[str, nn.Module]) -> None
     assert expression[0, JAW] < 0.1
 
 
-def test_a_face_it_never_saw_reaches_the_goals(networks: Mapping[str, nn.Module]) -> None:
+def test_faces_it_never_saw_reach_the_goals(networks: Mapping[str, nn.Module]) -> None:
     seen = []
-    figures = evaluate_people(networks, 1, lambda: seen.append(True))
+    figures = evaluate_people(networks, 4, lambda: seen.append(True))
     judged = {goal.name: goal.met(figures[goal.name]) for goal in GOALS if goal.name in figures}
     assert judged == dict.fromkeys(("self_psnr", "mouth_psnr_gain", "jaw_correlation", "yaw_correlation"), True)
-    assert seen == [True]
+    assert len(seen) == 4
