@@ -9,7 +9,6 @@ import av
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from PIL import Image
 from sadtalker_client import SadTalkerClient
 from sadtalker_export.checkpoint import loading
@@ -17,6 +16,7 @@ from sadtalker_export.cli import main as sadtalker_export
 from sadtalker_export.evaluation.measures import MotionMeter, correlation, envelope
 from sadtalker_server import Server
 
+ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 2.4
 PORTRAIT, SPEECH = ROOT / "examples" / "portrait.jpg", ROOT / "examples" / "speech.wav"
 
