@@ -75,7 +75,7 @@ def report(samples: list[tuple[float, float, float, int]], preset: str, seconds:
     (RESULTS / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
     figure, axes = plt.subplots(figsize=(8, 4))
     axes.plot([s[0] for s in samples], [s[1] for s in samples], label="server and its models (PSS)")
-    axes.plot([s[0] for s in samples], [s[2] for s in samples], label="/dev/shm, part of the above")
+    axes.plot([s[0] for s in samples], [s[2] for s in samples], label="/dev/shm, of all on this machine")
     axes.set(xlabel="seconds", ylabel="MB", ylim=(0, None))
     axes.set_title(f"Memory during a {seconds} s video ({preset} preset)")
     axes.legend()
