@@ -64,6 +64,12 @@ def _turned(mp4: bytes, rotation: int) -> bytes:
     return mp4[:at] + matrix(rotation) + mp4[at + len(matrix(0)) :]
 
 
+def pictures(video: bytes) -> np.ndarray:
+    """All of a video: uint8 [frames, height, width, 3]."""
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
 def grey(levels: Iterable[float], width: int = 64, height: int = 64) -> list[np.ndarray]:
     """Pictures of one colour each, by which they are told apart."""
     return [np.full((height, width, 3), round(level), np.uint8) for level in levels]

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from films import film, wandering
+from films import film, pictures, wandering
 from PIL import Image
 from sadtalker_client import InvalidInputError, SadTalkerClient
 from sadtalker_server import Server
@@ -42,11 +42,6 @@ def video(tiny_server, portrait_path, speech_path) -> bytes:
     """One video with the default options."""
     with SadTalkerClient(tiny_server.grpc_url, timeout=120) as client:
         return client.animate(portrait_path, speech_path).read()
-
-
-def pictures(video: bytes) -> np.ndarray:
-    with av.open(io.BytesIO(video)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def image_bytes(image: Image.Image, format: str = "PNG") -> bytes:
