@@ -34,11 +34,14 @@ def test_pixels_around_the_rectangle_are_the_picture_s(rectangle: tuple[int, int
 @pytest.mark.parametrize("side", [43, 44])
 def test_a_rectangle_that_is_too_small_for_the_fast_blend_looks_the_same(side: int) -> None:
     rectangle = 60, 50, 60 + side, 50 + side
-    shown = Scene(PICTURE, rectangle).with_frames(FRAMES[:1])[0].astype(int)
-    frame = cv2.resize(FRAMES[0], (side, side), interpolation=cv2.INTER_AREA)
+    bright = cv2.resize(PICTURE[50 : 50 + side, 60 : 60 + side] + 30, (256, 256), interpolation=cv2.INTER_CUBIC)
+    bright[64:192, 64:192] = FRAMES[0, 64:192, 64:192]
+    shown = Scene(PICTURE, rectangle).with_frames(bright[None])[0].astype(int)
+    frame = cv2.resize(bright, (side, side), interpolation=cv2.INTER_AREA)
     centre = (2 * 60 + side) // 2, (2 * 50 + side) // 2
     expected = cv2.seamlessClone(frame, PICTURE, np.full_like(frame, 255), centre, cv2.NORMAL_CLONE)
     assert np.abs(shown - expected).max() <= 2
+    assert np.abs(shown - PICTURE).max() > 10, "the middle shows the frame"
 
 
 def test_no_seam_at_the_border() -> None:

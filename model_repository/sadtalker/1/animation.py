@@ -69,7 +69,7 @@ class Animator:
         size: width and height of the frames that the renderer gives, pixels.
         max_audio_seconds: longer recordings, videos and loops are refused.
         chunks_in_flight: how many chunks of a video may be rendered at a time.
-        cached_portraits: how many encoded portraits are kept, 8 MiB each, and up to 11 MiB for a whole picture.
+        cached_portraits: how many encoded portraits are kept, 8 MiB each, and up to 17 MiB for a whole Full HD picture.
     """
 
     def __init__(

@@ -1,8 +1,12 @@
-"""A picture in which a face moves: frames are blended into their rectangle of it, all around stays as it is."""
+"""A picture in which a face moves: frames are blended into their rectangle of it, all around stays as it is.
+
+Blended is what does not differ much at the rectangle's border: what moved there stays as the picture has it.
+"""
 
 import cv2
 import numpy as np
 
+from .border import CalmBorder
 from .poisson import SMALLEST, SeamlessRectangle
 
 
@@ -19,6 +23,7 @@ class Scene:
         left, top, right, bottom = rectangle
         self._inside = slice(top, bottom), slice(left, right)
         self._size = right - left, bottom - top
+        self._border = CalmBorder(picture[self._inside])
         self._seamless = None
         if min(self._size) >= SMALLEST:
             self._seamless = SeamlessRectangle(picture, top, left, bottom - top, right - left)
@@ -34,6 +39,7 @@ class Scene:
         shrinks = self._size[0] * self._size[1] < frames.shape[1] * frames.shape[2]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         fitted = np.stack([cv2.resize(frame, self._size, interpolation=how) for frame in frames])
+        self._border.calm(fitted)
         if self._seamless is not None:
             self._seamless.blend(fitted)
         else:
