@@ -199,9 +199,10 @@ def reduced(spec: NetworkSpec, module: nn.Module, precision: str) -> tuple[nn.Mo
     if precision == "fp16" and spec.half:
         return HalfPrecision(module, spec.half), spec.half_tolerance
     if precision == "bf16" and spec.places:
+        module = spec.for_cpu(module, precision) if spec.for_cpu else module
         return DoublePlaces(module, [t.name for t in spec.inputs], spec.places), spec.tolerance
     if precision == "fp32" and spec.for_cpu:
-        return spec.for_cpu(module), spec.tolerance
+        return spec.for_cpu(module, precision), spec.tolerance
     return module, spec.tolerance
 
 

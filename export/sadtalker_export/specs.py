@@ -10,8 +10,8 @@ from .networks.audio2pose import CHUNK_FRAMES, LATENT, POSE, POSE_STYLES
 from .networks.face_reconstruction import GROUPS
 from .networks.face_renderer import FaceRenderer
 from .networks.motion import WINDOW
+from .rewrites.for_cpu import for_cpu
 from .rewrites.renderer import FrameBytes
-from .rewrites.winograd import with_winograd
 
 SIZES = (256, 512)  # pixels, of the portrait and the frames; the checkpoints are made for one each
 SIZE = SIZES[0]
@@ -68,7 +68,7 @@ class NetworkSpec:
     half: tuple[str, ...] = ()  # submodules of what `build` makes that compute in float16 in an fp16 export
     half_tolerance: float = 0.0  # as `tolerance`, of the fp16 export against the float32 module
     places: frozenset[str] = frozenset()  # inputs that are positions: bf16 must not round them
-    for_cpu: Callable[[nn.Module], nn.Module] | None = None  # exact rewrite that pays in fp32 on CPUs only
+    for_cpu: Callable[[nn.Module, str], nn.Module] | None = None  # exact rewrite that pays on CPUs only, by precision
 
 
 class EncodePortrait(nn.Module):
@@ -193,7 +193,7 @@ SPECS = {
             ),
             half_tolerance=4,
             places=frozenset({"source_keypoints", "driving_keypoints"}),
-            for_cpu=lambda module: with_winograd(module, FRAMES),
+            for_cpu=lambda module, precision: for_cpu(module, FRAMES, precision),
         ),
     )
 }

@@ -1,5 +1,7 @@
 """Every rewrite computes what the plain form computes, in float64 to rounding."""
 
+from collections import Counter
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,20 +11,18 @@ from sadtalker_export.networks.dense_motion import gaussian_maps
 from sadtalker_export.networks.picture_transfer import CELL, enlargement
 from sadtalker_export.networks.spade_decoder import Spade, SpadeBlock, SpadeDecoder, SpadeDecoderSize
 from sadtalker_export.presets import PRESETS
+from sadtalker_export.rewrites import for_cpu as forms
 from sadtalker_export.rewrites.folding import fold_norm
+from sadtalker_export.rewrites.for_cpu import for_cpu
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import FrameBytes
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
+from sadtalker_export.rewrites.sorted_axis import Sort, SortedConvolution, SortedModulation, SortedRepeat, Unsort
 from sadtalker_export.rewrites.spade import FastSpadeBlock, FastSpadeDecoder, Modulation
 from sadtalker_export.rewrites.toom_cook import toom_cook
 from sadtalker_export.rewrites.translation import translate
 from sadtalker_export.rewrites.volume_sampling import sample_volume
-from sadtalker_export.rewrites.winograd import (
-    DeepConvolution,
-    WinogradConvolution,
-    WinogradModulation,
-    with_winograd,
-)
+from sadtalker_export.rewrites.winograd import WinogradConvolution, WinogradModulation
 
 EXACT = 1e-9
 
@@ -107,7 +107,7 @@ def test_a_spade_block_that_doubles_and_changes_width():
     x, features = random("x", 2, 6, 8, 8), random("features", 2, 5, 8, 8)
     spades = (block.spade0, block.spade1, block.spade_skip)
     shared = [F.relu(spade.shared(repeat_pixels(features))) for spade in spades]
-    assert_same(FastSpadeBlock(block)(x, shared, 2), block(repeat_pixels(x), features))
+    assert_same(FastSpadeBlock(block)(x, shared, doubled=True), block(repeat_pixels(x), features))
 
 
 @pytest.mark.parametrize(("outputs", "taps"), [(1, 1), (2, 3), (4, 3), (4, 7)])
@@ -130,11 +130,49 @@ def test_a_modulation_by_tiles():
     assert_same(WinogradModulation(modulation)(x, hidden), modulation(x, hidden))
 
 
-@pytest.mark.parametrize("taps", [3, 7])
-def test_a_convolution_of_volumes_by_slices(taps):
-    conv = fill(torch.nn.Conv3d(3, 2, taps, padding=taps // 2))
-    x = random("x", 2, 3, 8, 9, 7)
-    assert_same(DeepConvolution(conv)(x), conv(x))
+def between(module: torch.nn.Module, x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+    """What a module for sorted axes makes of inputs in their natural order, brought back to it."""
+    sort, unsort = Sort(), Unsort()
+    return unsort(module(sort(x), *map(sort, others)))
+
+
+def test_sorting_rows_by_remainder():
+    x = torch.arange(8.0).reshape(1, 1, 8, 1)
+    assert Sort()(x).flatten().tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
+    assert torch.equal(Unsort()(Sort()(x)), x)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        torch.nn.Conv2d(6, 5, 3, padding=1),
+        torch.nn.Conv3d(6, 5, 3, padding=1),
+        torch.nn.Conv3d(6, 2, 7, padding=3),
+    ],
+    ids=["3x3", "3x3x3", "7x7x7"],
+)
+def test_a_convolution_along_a_sorted_axis(conv):
+    conv = fill(conv)
+    x = random("x", 2, 6, 8, *[7] * (conv.weight.dim() - 3))
+    assert_same(between(SortedConvolution(conv), x), conv(x))
+
+
+def test_doubling_volumes_with_sorted_depths():
+    weight, bias = random("weight", 4, 3, 3, 3, 3), random("bias", 4)
+    conv = ResizeConvolution(weight, bias, 2)
+    x = random("x", 2, 3, 8, 5, 7)
+    assert_same(between(SortedConvolution(conv), x), conv(x))
+
+
+def test_a_modulation_on_sorted_rows():
+    modulation = Modulation(fill(Spade(4, 5, 6)))
+    x, hidden = random("x", 2, 4, 8, 7), random("hidden", 2, 6, 8, 7)
+    assert_same(between(SortedModulation(modulation), x, hidden), modulation(x, hidden))
+
+
+def test_repeating_pixels_of_sorted_rows():
+    x = random("x", 2, 3, 8, 5)
+    assert torch.equal(between(SortedRepeat(), x), repeat_pixels(x))
 
 
 def test_the_whole_decoder():
@@ -144,15 +182,30 @@ def test_the_whole_decoder():
     assert_same(FastSpadeDecoder(decoder)(features), decoder(features))
 
 
-def test_the_whole_decoder_by_tiles_leaves_the_original_as_it_was():
-    size = SpadeDecoderSize(features=6, middle=128, middle_blocks=1, up=(6, 4), hidden=(128, 128, 3))
+@pytest.mark.parametrize(
+    ("precision", "kinds"),
+    [("fp32", {WinogradConvolution: 5, WinogradModulation: 3}), ("bf16", {SortedConvolution: 24, SortedModulation: 6})],
+)
+def test_the_whole_decoder_with_fewer_multiplications_leaves_the_original_as_it_was(precision, kinds):
+    size = SpadeDecoderSize(features=128, middle=128, middle_blocks=1, up=(6, 4), hidden=(128, 128, 3))
     fast = FastSpadeDecoder(fill(SpadeDecoder(size)))
-    features = random("features", 4, 6, 4, 8)
-    tiled = with_winograd(fast, frames=2)
-    kinds = [type(part) for part in tiled.modules()]
-    assert (kinds.count(WinogradConvolution), kinds.count(WinogradModulation)) == (3, 3)
-    assert WinogradConvolution not in [type(part) for part in fast.modules()]
-    assert_same(tiled(features), fast(features))
+    features = random("features", 4, 128, 4, 8)
+    faster = for_cpu(fast, 2, precision)
+    assert Counter(kind for part in faster.modules() if (kind := type(part)) in kinds) == kinds
+    assert not {type(part) for part in fast.modules()} & kinds.keys()
+    assert_same(faster(features), fast(features))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_whole_renderer_with_fewer_multiplications(monkeypatch, precision):
+    fast = FrameBytes(loading.synthetic_networks(PRESETS["tiny"], {"face_renderer"})["face_renderer"].double()).renderer
+    inputs = random("volume", 1, 32, 16, 64, 64), random("source", 1, 15, 3), random("driving", 1, 2, 15, 3)
+    assert all(type(part) is not SortedConvolution for part in for_cpu(fast, 2, precision).modules())  # too narrow
+    monkeypatch.setattr(forms, "WORTHWHILE", 0)
+    monkeypatch.setattr(forms, "WORTHWHILE_DEEP", 0)
+    faster = for_cpu(fast, 2, precision)
+    assert any(type(part) is SortedConvolution for part in faster.dense_motion.hourglass.modules())
+    assert_same(faster(*inputs), fast(*inputs))
 
 
 def test_the_whole_renderer_over_portraits_and_frames():

@@ -9,7 +9,7 @@ from sadtalker_export import onnx_export
 from sadtalker_export.checkpoint.loading import synthetic_networks
 from sadtalker_export.cli import main
 from sadtalker_export.presets import PRESETS
-from sadtalker_export.rewrites.winograd import with_winograd
+from sadtalker_export.rewrites.for_cpu import for_cpu
 from sadtalker_export.specs import SIZED, SPECS, NetworkSpec, at_size, with_frames
 
 
@@ -33,7 +33,7 @@ def test_a_chunk_may_be_one_frame(tmp_path: Path) -> None:
     assert [name for name, spec in SPECS.items() if with_frames(spec, 1) != spec] == ["face_renderer"]
     spec = with_frames(SPECS["face_renderer"], 1)
     module = spec.build(synthetic_networks(PRESETS["tiny"], {"face_renderer"}))
-    onnx_export.export(spec, with_winograd(module, 1), tmp_path / "model.onnx")
+    onnx_export.export(spec, for_cpu(module, 1), tmp_path / "model.onnx")
     onnx_export.check(spec, module, tmp_path / "model.onnx")
 
 

@@ -81,7 +81,7 @@ class Bench:
     def _session(self, name: str, size: int) -> "onnxruntime.InferenceSession":
         if (name, size) not in self._sessions:
             from ..onnx_export import export, session  # the exporter, which the torch runtime does without
-            from ..rewrites.winograd import with_winograd
+            from ..rewrites.for_cpu import for_cpu
             from ..specs import SIZE, SPECS, at_size, with_frames
 
             spec = SPECS[name]
@@ -89,7 +89,7 @@ class Bench:
             module = spec.build(networks)
             if size != SIZE:
                 spec = with_frames(at_size(spec, size), 1)
-                module = with_winograd(module, 1)
+                module = for_cpu(module, 1)
             with tempfile.TemporaryDirectory(prefix="sadtalker-parity-") as directory:
                 path = Path(directory) / f"{name}.onnx"
                 export(spec, module, path)

@@ -38,6 +38,8 @@ class FastRenderer(nn.Module):
         super().__init__()
         self.dense_motion = renderer.dense_motion
         hourglass = renderer.dense_motion.hourglass
+        self.enter: nn.Module = nn.Identity()  # where another form may order the hourglass's depths otherwise
+        self.leave: nn.Module = nn.Identity()
         self.occlusion = NarrowConvolution(renderer.dense_motion.occlusion)
         self.up = nn.ModuleList(UpConvNorm(block) for block in hourglass.up if isinstance(block, ConvNorm))
         self.flatten, self.project = renderer.flatten, renderer.project
@@ -76,13 +78,13 @@ class FastRenderer(nn.Module):
         return candidates
 
     def _hourglass(self, hourglass: Hourglass3d, x: Tensor) -> Tensor:
-        skips = []
+        x, skips = self.enter(x), []
         for down in hourglass.down:
             skips.append(x)
             x = down(x)
         for up in self.up:
             x = torch.cat([up(x), skips.pop()], 1)
-        merged: Tensor = hourglass.merge(x)
+        merged: Tensor = self.leave(hourglass.merge(x))
         return merged
 
 

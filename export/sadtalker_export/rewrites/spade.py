@@ -33,6 +33,13 @@ def plain_conv(conv: SpectralConv2d) -> nn.Conv2d:
     return frozen_conv(conv.weight, conv.bias)
 
 
+class RepeatPixels(nn.Module):
+    """Every pixel twice along both axes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return repeat_pixels(x)
+
+
 class Modulation(nn.Module):
     """x * (1 + gamma) + beta from the hidden features of a `Spade`, the 1 inside gamma's bias."""
 
@@ -66,12 +73,13 @@ class FastSpadeBlock(nn.Module):
                 torch.einsum("oc,cikl->oikl", skip[:, :, 0, 0], spade.beta.weight), skip[:, :, 0, 0] @ spade.beta.bias
             )
             self.skip = frozen_conv(skip, None)
+        self.repeat: nn.Module = RepeatPixels()
 
-    def forward(self, x: Tensor, shared: list[Tensor], factor: int) -> Tensor:
-        """x [B, C, H, W] -> [B, C', factor * H, factor * W]; `shared` holds one map per Spade, at the new size."""
+    def forward(self, x: Tensor, shared: list[Tensor], doubled: bool = False) -> Tensor:
+        """x [B, C, H, W] -> [B, C', H, W], or twice the size; `shared` holds one map per Spade, at the new size."""
         normal = normalise(x)
-        if factor > 1:
-            x, normal = repeat_pixels(x, factor), repeat_pixels(normal, factor)
+        if doubled:
+            x, normal = self.repeat(x), self.repeat(normal)
         y = self.conv0(F.leaky_relu(self.modulation0(normal, shared[0]), SLOPE))
         y = self.conv1(F.leaky_relu(self.modulation1(normalise(y), shared[1]), SLOPE))
         if self.learned_shortcut:
@@ -86,19 +94,26 @@ class Doubling(nn.Module):
     def __init__(self, block: SpadeBlock, factor: int) -> None:
         super().__init__()
         self.shared = ResizeConvolution(*_shared_weights([block]), factor)
+        self.enter: nn.Module = nn.Identity()
         self.block = FastSpadeBlock(block)
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        out: Tensor = self.block(x, list(F.relu(self.shared(features)).chunk(self.block.spades, 1)), 2)
+        shared = self.enter(F.relu(self.shared(features)))
+        out: Tensor = self.block(x, list(shared.chunk(self.block.spades, 1)), doubled=True)
         return out
 
 
 class FastSpadeDecoder(nn.Module):
-    """The same function as `SpadeDecoder`: features [B, C, H, W] -> frames [B, 3, 4H, 4W]."""
+    """The same function as `SpadeDecoder`: features [B, C, H, W] -> frames [B, 3, 4H, 4W].
+
+    `enter` and `leave` are where another form may order the pixels otherwise.
+    """
 
     def __init__(self, decoder: SpadeDecoder) -> None:
         super().__init__()
         self.stem, self.to_rgb = decoder.stem, decoder.to_rgb
+        self.enter: nn.Module = nn.Identity()
+        self.leave: nn.Module = nn.Identity()
         middle = [block for block in decoder.middle if isinstance(block, SpadeBlock)]
         up = [block for block in decoder.up if isinstance(block, SpadeBlock)]
         weight, bias = _shared_weights(middle)
@@ -107,13 +122,14 @@ class FastSpadeDecoder(nn.Module):
         self.up = nn.ModuleList(Doubling(block, 2 ** (i + 1)) for i, block in enumerate(up))
 
     def forward(self, features: Tensor) -> Tensor:
-        x = self.stem(features)
-        shared = F.relu(self.middle_shared(features)).chunk(2 * len(self.middle), 1)
+        entered = self.enter(features)
+        x = self.stem(entered)
+        shared = F.relu(self.middle_shared(entered)).chunk(2 * len(self.middle), 1)
         for i, block in enumerate(self.middle):
-            x = block(x, list(shared[2 * i : 2 * i + 2]), 1)
+            x = block(x, list(shared[2 * i : 2 * i + 2]))
         for double in self.up:
             x = double(x, features)
-        return torch.sigmoid(self.to_rgb(F.leaky_relu(x, SLOPE)))
+        return torch.sigmoid(self.to_rgb(F.leaky_relu(self.leave(x), SLOPE)))
 
 
 def _shared_weights(blocks: list[SpadeBlock]) -> tuple[Tensor, Tensor]:

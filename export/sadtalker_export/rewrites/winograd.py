@@ -1,25 +1,19 @@
 """Convolutions of the renderer with fewer multiplications, for engines that do not do this by themselves (CPUs).
 
 `toom_cook` has the algebra. Across pictures, 4 x 4 neighbouring outputs of a 3 x 3 kernel take 36 multiplications per
-pair of channels instead of 144, and these are 36 plain matrix products over channels. Along the depth of volumes, 4
-outputs of 3 (7) taps take 6 (10) instead of 12 (28), as so many groups of one convolution.
+pair of channels instead of 144, and these are 36 plain matrix products over channels.
 """
-
-import copy
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .spade import FastSpadeDecoder, Modulation
+from .spade import Modulation
 from .toom_cook import toom_cook
 
 OUTPUTS = 4
 TAPS = 3
 VALUES = OUTPUTS + TAPS - 1
-WORTHWHILE = 128
-"""Channels in and out from which on the saved multiplications outweigh the additional memory traffic."""
-WORTHWHILE_DEEP = 64  # likewise, of volumes
 
 
 class Tiles(nn.Module):
@@ -89,70 +83,3 @@ class WinogradModulation(nn.Module):
         size = hidden.shape[2:]
         out: Tensor = x * self.gamma(tiles, *size) + self.beta(tiles, *size)
         return out
-
-
-class DeepConvolution(nn.Module):
-    """The same function as a same-padded Conv3d with a cubic kernel, on volumes whose depth is a multiple of 4."""
-
-    def __init__(self, conv: nn.Conv3d) -> None:
-        super().__init__()
-        self.out, channels, self.taps = conv.weight.shape[:3]
-        algorithm = toom_cook(OUTPUTS, self.taps)
-        self.values = OUTPUTS + self.taps - 1
-        weight = torch.einsum("vd,ocdij->vocij", algorithm.weights.to(conv.weight), conv.weight)
-        weight = weight.reshape(-1, channels, 1, self.taps, self.taps)
-        self.weight = nn.Parameter(weight.clone(), requires_grad=False)
-        bias = torch.zeros_like(conv.weight[:, 0, 0, 0, 0]) if conv.bias is None else conv.bias
-        self.bias = nn.Parameter(bias.reshape(-1, 1, 1, 1).clone(), requires_grad=False)
-        self.inputs = nn.Parameter(algorithm.inputs.to(conv.weight), requires_grad=False)
-        self.outputs = nn.Parameter(algorithm.outputs.to(conv.weight), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        b, c, d, h, w = x.shape
-        margin = self.taps // 2
-        padded = F.pad(x, (0, 0, 0, 0, margin, margin))
-        slices = torch.stack([padded[:, :, i : i + d - OUTPUTS + 1 : OUTPUTS] for i in range(self.values)])
-        slices = (self.inputs @ slices.flatten(1)).reshape(self.values, b, c, d // OUTPUTS, h, w)
-        slices = slices.transpose(0, 1).flatten(1, 2)
-        products = F.conv3d(slices, self.weight, padding=(0, margin, margin), groups=self.values)
-        products = products.reshape(b, self.values, self.out, d // OUTPUTS, h, w).transpose(0, 1)
-        y = (self.outputs @ products.flatten(1)).reshape(OUTPUTS, b, self.out, d // OUTPUTS, h, w)
-        return y.permute(1, 2, 3, 0, 4, 5).reshape(b, self.out, d, h, w) + self.bias
-
-
-class InParts(nn.Module):
-    """A `Doubling` of so many parts of the batch, one after the other: the same function in less memory."""
-
-    def __init__(self, doubling: nn.Module, parts: int) -> None:
-        super().__init__()
-        self.doubling, self.parts = doubling, parts
-
-    def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        parts = (t.reshape(self.parts, -1, *t.shape[1:]).unbind() for t in (x, features))
-        return torch.cat([self.doubling(*part) for part in zip(*parts, strict=True)])
-
-
-def with_winograd(module: nn.Module, frames: int) -> nn.Module:
-    """A copy of a module for batches of `frames` pictures each, with its convolutions in the form that is faster."""
-    copied = copy.deepcopy(module)
-    _replace(copied)
-    for part in copied.modules():
-        if isinstance(part, FastSpadeDecoder):
-            part.up[-1] = InParts(part.up[-1], frames)
-    return copied
-
-
-def _replace(module: nn.Module) -> None:
-    for name, child in list(module.named_children()):
-        if isinstance(child, Modulation) and _worthwhile(child.gamma):
-            setattr(module, name, WinogradModulation(child))
-        elif isinstance(child, nn.Conv2d) and _worthwhile(child):
-            setattr(module, name, WinogradConvolution(child))
-        elif isinstance(child, nn.Conv3d) and child.kernel_size[0] > 1 and child.in_channels >= WORTHWHILE_DEEP:
-            setattr(module, name, DeepConvolution(child))
-        else:
-            _replace(child)
-
-
-def _worthwhile(conv: nn.Conv2d) -> bool:
-    return conv.kernel_size == (TAPS, TAPS) and min(conv.in_channels, conv.out_channels) >= WORTHWHILE

@@ -1,0 +1,100 @@
+"""The renderer with fewer multiplications, for engines that do not find such algorithms by themselves (CPUs)."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..networks.convolution import ConvNorm
+from ..networks.dense_motion import DenseMotion
+from .folding import fold_norm
+from .renderer import FastRenderer, UpConvNorm
+from .sorted_axis import Sort, SortedConvolution, SortedModulation, SortedRepeat, Unsort
+from .spade import FastSpadeDecoder, Modulation
+from .winograd import TAPS, WinogradConvolution, WinogradModulation
+
+WORTHWHILE = 128
+"""Channels from which on a decoder's tiles or sorted rows save more than their memory traffic costs."""
+WORTHWHILE_DEEP = 64
+"""Likewise, of an hourglass on sorted depths."""
+
+Form = Callable[..., nn.Module]
+
+
+def for_cpu(module: nn.Module, frames: int, precision: str = "fp32") -> nn.Module:
+    """A copy of a module with a `FastRenderer` or `FastSpadeDecoder`, for items of `frames` frames, fp32 or bf16.
+
+    The decoder's convolutions work on tiles in fp32, which takes the fewest multiplications, and on sorted rows in
+    bf16, which loses less. The mask, which decides where pixels come from, is left as it is in bf16: its 7 taps would
+    lose 5 to 20 times as much.
+    """
+    copied = copy.deepcopy(module)
+    for part in list(copied.modules()):
+        if isinstance(part, FastRenderer) and part.dense_motion.hourglass.channels_out >= WORTHWHILE_DEEP:
+            _sort_depths(part, mask=precision == "fp32")
+        elif isinstance(part, FastSpadeDecoder):
+            if precision == "fp32":
+                _use_tiles(part)
+                part.up[-1] = InParts(part.up[-1], frames)
+            elif part.stem.in_channels >= WORTHWHILE:
+                _sort_rows(part)
+    return copied
+
+
+class InParts(nn.Module):
+    """A `Doubling` of so many parts of the batch, one after the other: the same function in less memory."""
+
+    def __init__(self, doubling: nn.Module, parts: int) -> None:
+        super().__init__()
+        self.doubling, self.parts = doubling, parts
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        parts = (t.reshape(self.parts, -1, *t.shape[1:]).unbind() for t in (x, features))
+        return torch.cat([self.doubling(*part) for part in zip(*parts, strict=True)])
+
+
+def _sort_depths(renderer: FastRenderer, mask: bool) -> None:
+    """The whole hourglass on sorted depths, and on demand the mask that reads it."""
+    motion: DenseMotion = renderer.dense_motion
+    renderer.enter, renderer.leave = Sort(), Unsort()
+    for block in motion.hourglass.modules():
+        if isinstance(block, ConvNorm) and block.change != "up":
+            conv = nn.Conv3d(1, 1, 3)
+            conv.weight, conv.bias = (nn.Parameter(value, requires_grad=False) for value in fold_norm(block))
+            block.add_module("conv", SortedConvolution(conv))
+            block.add_module("norm", nn.Identity())
+    for up in renderer.up:
+        assert isinstance(up, UpConvNorm)
+        up.add_module("conv", SortedConvolution(up.conv))
+    if mask and motion.mask.kernel_size[0] > 1:
+        motion.add_module("mask", nn.Sequential(Sort(), SortedConvolution(motion.mask), Unsort()))
+
+
+def _sort_rows(decoder: FastSpadeDecoder) -> None:
+    """The decoder on sorted rows, but for what reads features and what makes colours of the last map."""
+    decoder.enter, decoder.leave = Sort(), Unsort()
+    for name, conv in (("stem", decoder.stem), ("middle_shared", decoder.middle_shared)):
+        decoder.add_module(name, SortedConvolution(conv))
+    for doubling in decoder.up:
+        doubling.enter = Sort()
+    for block in [*decoder.middle, *(doubling.block for doubling in decoder.up)]:
+        _replace(block, SortedModulation, SortedConvolution, lambda conv: conv.kernel_size == (TAPS, TAPS))
+        block.repeat = SortedRepeat()
+
+
+def _use_tiles(decoder: FastSpadeDecoder) -> None:
+    def worthwhile(conv: nn.Conv2d) -> bool:
+        return conv.kernel_size == (TAPS, TAPS) and min(conv.in_channels, conv.out_channels) >= WORTHWHILE
+
+    _replace(decoder, WinogradModulation, WinogradConvolution, worthwhile)
+
+
+def _replace(module: nn.Module, modulation: Form, convolution: Form, wanted: Callable[[nn.Conv2d], bool]) -> None:
+    for name, child in list(module.named_children()):
+        if isinstance(child, Modulation) and wanted(child.gamma):
+            setattr(module, name, modulation(child))
+        elif isinstance(child, nn.Conv2d) and wanted(child):
+            setattr(module, name, convolution(child))
+        else:
+            _replace(child, modulation, convolution, wanted)
