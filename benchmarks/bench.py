@@ -51,7 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=PRESETS, default="official", help="sizes, with made-up weights")
     parser.add_argument("--weights", type=Path, help="a directory of checkpoint files instead")
-    parser.add_argument("--frames", type=int, default=10, help="per video; at least 5")
+    parser.add_argument("--frames", type=int, default=20, help="per video; at least 5")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--variants", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     args = parser.parse_args()
@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def prepare(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module], Path]:
-    """The networks, and a model repository with their ONNX files (made once, in build/)."""
+    """The networks, and a model repository with their ONNX files (made anew only where they changed, in build/)."""
     console.print("loading weights")
     if args.weights:
         preset, networks = loading.load_directory(args.weights)
@@ -98,15 +98,9 @@ def prepare(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module], 
     else:
         name, networks = args.preset, loading.synthetic_networks(PRESETS[args.preset])
     repository = ROOT / "build" / "bench" / name / "model_repository"
-    made = repository.parent / "exported.json"
-    if made.is_file():
-        shutil.copytree(ROOT / "model_repository", repository, dirs_exist_ok=True, ignore=_exported)
-    else:
-        shutil.rmtree(repository, ignore_errors=True)
-        shutil.copytree(ROOT / "model_repository", repository, ignore=_exported)
-        with Progress(console=console) as bar:
-            export_repository(networks, name, repository, bar, "bf16")  # has the files of fp32 too
-        shutil.copy(repository / "exported.json", made)
+    shutil.copytree(ROOT / "model_repository", repository, dirs_exist_ok=True, ignore=_exported)
+    with Progress(console=console) as bar:
+        export_repository(networks, name, repository, bar, "bf16")  # has the files of fp32 too
     return name, networks, repository
 
 

@@ -1,8 +1,9 @@
 """What each exact rewrite of the renderer gave: `python benchmarks/rewrites.py`.
 
 Every rewrite is exported alone, before and after, in official sizes and for one frame, and timed in turn on the CPU
-engine that serves (OpenVINO through ONNX Runtime, fp32). The arithmetic that it saves is the prediction; the time that
-it saves, the outcome. Writes benchmarks/results/rewrites.json and the table in
+engine that serves (OpenVINO through ONNX Runtime, fp32 unless it says bf16). The arithmetic that it saves is the
+prediction; the time that it saves, the outcome. In bf16 the forms round differently: `error` is the root mean square of
+what they are off the plain form in fp32, of its own. Writes benchmarks/results/rewrites.json and the table in
 benchmarks/README.md.
 """
 
@@ -34,15 +35,15 @@ from sadtalker_export.onnx_export import OPSET
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import UpConvNorm
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
+from sadtalker_export.rewrites.sorted_axis import OUTPUTS, SortedConvolution, SortedModulation
 from sadtalker_export.rewrites.spade import FastSpadeBlock, Modulation
 from sadtalker_export.rewrites.translation import translate
 from sadtalker_export.rewrites.volume_sampling import sample_volume
-from sadtalker_export.rewrites.winograd import DeepConvolution, WinogradConvolution, WinogradModulation
+from sadtalker_export.rewrites.winograd import WinogradConvolution, WinogradModulation
 from torch import Tensor, nn
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 5
-OPENVINO = {"CPU": {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": "1"}}
 
 
 class Lambda(nn.Module):
@@ -62,14 +63,19 @@ class Rewrite:
     before: nn.Module
     after: nn.Module
     shapes: tuple[tuple[int, ...], ...]
-    engine: str = "openvino"  # "cpu" where OpenVINO cannot run the form before
+    engine: str = "f32"  # OpenVINO in it; or "bf16", or "cpu" where OpenVINO cannot run the form before
+    sorted_after: bool = False  # the form after reads and writes sorted rows or depths, as its neighbours do
 
 
 def main() -> int:
     torch.manual_seed(0)
     results = [measure(rewrite) for rewrite in track(rewrites(), "rewrites", console=Console(stderr=True))]
     RESULTS.mkdir(exist_ok=True)
-    content = {"what": f"one frame, official sizes, fp32, median of {ROUNDS} pairs", **describe(), "rewrites": results}
+    content = {
+        "what": f"one frame, official sizes, fp32 unless it says bf16, median of {ROUNDS} pairs",
+        **describe(),
+        "rewrites": results,
+    }
     (RESULTS / "rewrites.json").write_text(json.dumps(content, indent=1) + "\n")
     write_between(RESULTS.parent / "README.md", "rewrites", markdown(results))
     table = Table("rewrite", "GFLOP before", "after", "ms before", "after", "predicted", "measured")
@@ -83,12 +89,13 @@ def main() -> int:
 
 def markdown(results: list[dict[str, object]]) -> str:
     """A table of the results."""
-    rows = ["| rewrite | GFLOP | predicted | ms | measured |", "|---|---|---|---|---|"]
+    rows = ["| rewrite | GFLOP | predicted | ms | measured | error |", "|---|---|---|---|---|---|"]
     for r in results:
         gflop = f"{r['gflop_before']:.1f} → {r['gflop_after']:.1f}"
         predicted = f"{r['predicted']:.2f} x" if r["predicted"] else "–"
         ms = f"{r['ms_before']:.0f} → {r['ms_after']:.0f}"
-        rows.append(f"| {r['name']} | {gflop} | {predicted} | {ms} | {r['measured']:.2f} x |")
+        error = f"{100 * r['error_before']:.2f} → {100 * r['error_after']:.2f} %" if "error_before" in r else ""
+        rows.append(f"| {r['name']} | {gflop} | {predicted} | {ms} | {r['measured']:.2f} x | {error} |")
     return "\n".join(rows)
 
 
@@ -108,6 +115,9 @@ def rewrites() -> list[Rewrite]:
     wide, modulation = nn.Conv2d(512, 512, 3, padding=1), Modulation(block.spade0)
     down, mask = nn.Conv3d(80, 64, 3, padding=1), nn.Conv3d(112, 16, 7, padding=3)
     volume, features = (1, 32, 16, 64, 64), (1, 4, 16, 64, 64)
+    sorted_modulation = SortedModulation(modulation)
+    middle, modulated = ((1, 512, 64, 64),), ((1, 256, 256, 256), (1, 128, 256, 256))
+    deep, masked = ((1, 80, 16, 64, 64),), ((1, 112, 16, 64, 64),)
     return [
         Rewrite(
             "what SPADE reads, at 4 x the size: transposed convolution",
@@ -120,21 +130,21 @@ def rewrites() -> list[Rewrite]:
             "last SPADE block: folded shortcut, one normalisation, small maps",
             Lambda(lambda x, f: block(repeat_pixels(x), f), block),
             Lambda(
-                lambda x, f: fast_block(x, [F.relu(s.shared(repeat_pixels(f, 4))) for s in spades], 2),
+                lambda x, f: fast_block(x, [F.relu(s.shared(repeat_pixels(f, 4))) for s in spades], doubled=True),
                 fast_block,
                 *spades,
             ),
             ((1, 256, 128, 128), (1, 256, 64, 64)),
         ),
-        Rewrite("middle block, convolution by tiles", wide, WinogradConvolution(wide), ((1, 512, 64, 64),)),
-        Rewrite(
-            "last SPADE, modulation by tiles",
-            modulation,
-            WinogradModulation(modulation),
-            ((1, 256, 256, 256), (1, 128, 256, 256)),
-        ),
-        Rewrite("hourglass, convolution by depth slices", down, DeepConvolution(down), ((1, 80, 16, 64, 64),)),
-        Rewrite("mask, convolution by depth slices", mask, DeepConvolution(mask), ((1, 112, 16, 64, 64),)),
+        Rewrite("middle block, convolution by tiles", wide, WinogradConvolution(wide), middle),
+        Rewrite("last SPADE, modulation by tiles", modulation, WinogradModulation(modulation), modulated),
+        Rewrite("hourglass, convolution on sorted depths", down, SortedConvolution(down), deep, sorted_after=True),
+        Rewrite("mask, convolution on sorted depths", mask, SortedConvolution(mask), masked, sorted_after=True),
+        Rewrite("bf16: middle block, convolution on sorted rows", wide, SortedConvolution(wide), middle, "bf16", True),
+        Rewrite("bf16: last SPADE, modulation on sorted rows", modulation, sorted_modulation, modulated, "bf16", True),
+        Rewrite("bf16: hourglass, convolution on sorted depths", down, SortedConvolution(down), deep, "bf16", True),
+        Rewrite("bf16, not used: middle block, by tiles", wide, WinogradConvolution(wide), middle, "bf16"),
+        Rewrite("bf16, not used: mask on sorted depths", mask, SortedConvolution(mask), masked, "bf16", True),
         Rewrite("occlusion map, one output channel", occlusion, NarrowConvolution(occlusion), ((1, 1792, 64, 64),)),
         Rewrite(
             "15 translations of 4 features", Lambda(plain_translate), Lambda(translate), (features, (1, 15, 3)), "cpu"
@@ -160,23 +170,27 @@ def warp(volume: Tensor, flow: Tensor) -> Tensor:
 def measure(rewrite: Rewrite) -> dict[str, object]:
     """GFLOP and median milliseconds of both forms, executed in turn."""
     inputs = {f"x{i}": np.random.default_rng(i).standard_normal(s, np.float32) for i, s in enumerate(rewrite.shapes)}
-    forms = {"before": rewrite.before, "after": rewrite.after}
+    after = {name: by_remainder(x) for name, x in inputs.items()} if rewrite.sorted_after else inputs
+    forms = {"before": (rewrite.before, inputs), "after": (rewrite.after, after)}
     sessions, gflop = {}, {}
     seconds: dict[str, list[float]] = {"before": [], "after": []}
+    answers: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as directory:
-        for name, module in forms.items():
+        for name, (module, values) in forms.items():
             path = Path(directory) / f"{name}.onnx"
-            export(module, inputs, path)
+            export(module, values, path)
             # OpenVINO and ONNX Runtime's own kernels differ in speed, so both forms run on the same engine.
             sessions[name] = open_session(path, rewrite.engine)
             gflop[name] = flops.count(path).total() / 1e9
         for _ in range(ROUNDS + 1):
             for name, session in sessions.items():
                 start = time.perf_counter()
-                session.run(None, inputs)
+                (answers[name],) = session.run(None, forms[name][1])
                 seconds[name].append(time.perf_counter() - start)
+        if rewrite.engine == "bf16":
+            (exact,) = open_session(Path(directory) / "before.onnx", "f32").run(None, inputs)
     pairs = list(zip(seconds["before"][1:], seconds["after"][1:], strict=True))
-    return {
+    result = {
         "name": rewrite.name,
         "engine": rewrite.engine,
         "gflop_before": gflop["before"],
@@ -186,6 +200,19 @@ def measure(rewrite: Rewrite) -> dict[str, object]:
         "predicted": gflop["before"] / gflop["after"] if gflop["before"] > 0.1 else None,
         "measured": statistics.median(b / a for b, a in pairs),
     }
+    if rewrite.engine == "bf16":
+        result["error_before"] = relative_error(answers["before"], exact)
+        result["error_after"] = relative_error(answers["after"], by_remainder(exact) if rewrite.sorted_after else exact)
+    return result
+
+
+def by_remainder(x: np.ndarray) -> np.ndarray:
+    """Rows or depths as `sorted_axis` has them."""
+    return np.concatenate([x[:, :, p::OUTPUTS] for p in range(OUTPUTS)], 2)
+
+
+def relative_error(values: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.sqrt(np.square(values - exact).mean() / np.square(exact).mean()))
 
 
 def export(module: nn.Module, inputs: dict[str, np.ndarray], path: Path) -> None:
@@ -203,8 +230,9 @@ def export(module: nn.Module, inputs: dict[str, np.ndarray], path: Path) -> None
 def open_session(path: Path, engine: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    openvino = ("OpenVINOExecutionProvider", {"device_type": "CPU", "load_config": json.dumps(OPENVINO)})
-    providers = [openvino] if engine == "openvino" else ["CPUExecutionProvider"]
+    settings = {"CPU": {"INFERENCE_PRECISION_HINT": engine, "NUM_STREAMS": "1"}}
+    openvino = ("OpenVINOExecutionProvider", {"device_type": "CPU", "load_config": json.dumps(settings)})
+    providers = ["CPUExecutionProvider"] if engine == "cpu" else [openvino]
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 

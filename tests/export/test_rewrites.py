@@ -17,8 +17,15 @@ from sadtalker_export.rewrites.for_cpu import for_cpu
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import FrameBytes
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
-from sadtalker_export.rewrites.sorted_axis import Sort, SortedConvolution, SortedModulation, SortedRepeat, Unsort
-from sadtalker_export.rewrites.spade import FastSpadeBlock, FastSpadeDecoder, Modulation
+from sadtalker_export.rewrites.sorted_axis import (
+    LongConvolution,
+    Sort,
+    SortedConvolution,
+    SortedModulatedConvolution,
+    SortedRepeat,
+    Unsort,
+)
+from sadtalker_export.rewrites.spade import FastSpadeBlock, FastSpadeDecoder, ModulatedConvolution, Modulation
 from sadtalker_export.rewrites.toom_cook import toom_cook
 from sadtalker_export.rewrites.translation import translate
 from sadtalker_export.rewrites.volume_sampling import sample_volume
@@ -164,10 +171,18 @@ def test_doubling_volumes_with_sorted_depths():
     assert_same(between(SortedConvolution(conv), x), conv(x))
 
 
-def test_a_modulation_on_sorted_rows():
-    modulation = Modulation(fill(Spade(4, 5, 6)))
+@pytest.mark.parametrize("taps", [3, 5, 7])
+def test_a_long_convolution_along_a_sorted_axis_in_pieces(taps):
+    conv = fill(torch.nn.Conv3d(6, 2, taps, padding=taps // 2))
+    x = random("x", 2, 6, 8, 7, 7)
+    assert_same(between(LongConvolution(conv), x), conv(x))
+
+
+def test_a_modulated_convolution_on_sorted_rows():
+    block = fill(SpadeBlock(4, 4, 5, 6))
+    modulated = ModulatedConvolution(block.spade0, block.conv0)
     x, hidden = random("x", 2, 4, 8, 7), random("hidden", 2, 6, 8, 7)
-    assert_same(between(SortedModulation(modulation), x, hidden), modulation(x, hidden))
+    assert_same(between(SortedModulatedConvolution(modulated), x, hidden), modulated(x, hidden))
 
 
 def test_repeating_pixels_of_sorted_rows():
@@ -184,7 +199,10 @@ def test_the_whole_decoder():
 
 @pytest.mark.parametrize(
     ("precision", "kinds"),
-    [("fp32", {WinogradConvolution: 5, WinogradModulation: 3}), ("bf16", {SortedConvolution: 24, SortedModulation: 6})],
+    [
+        ("fp32", {WinogradConvolution: 5, WinogradModulation: 3}),
+        ("bf16", {SortedConvolution: 24, SortedModulatedConvolution: 6}),
+    ],
 )
 def test_the_whole_decoder_with_fewer_multiplications_leaves_the_original_as_it_was(precision, kinds):
     size = SpadeDecoderSize(features=128, middle=128, middle_blocks=1, up=(6, 4), hidden=(128, 128, 3))

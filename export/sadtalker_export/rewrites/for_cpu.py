@@ -10,8 +10,8 @@ from ..networks.convolution import ConvNorm
 from ..networks.dense_motion import DenseMotion
 from .folding import fold_norm
 from .renderer import FastRenderer, UpConvNorm
-from .sorted_axis import Sort, SortedConvolution, SortedModulation, SortedRepeat, Unsort
-from .spade import FastSpadeDecoder, Modulation
+from .sorted_axis import LongConvolution, Sort, SortedConvolution, SortedModulatedConvolution, SortedRepeat, Unsort
+from .spade import FastSpadeBlock, FastSpadeDecoder, Modulation
 from .winograd import TAPS, WinogradConvolution, WinogradModulation
 
 WORTHWHILE = 128
@@ -26,13 +26,12 @@ def for_cpu(module: nn.Module, frames: int, precision: str = "fp32") -> nn.Modul
     """A copy of a module with a `FastRenderer` or `FastSpadeDecoder`, for items of `frames` frames, fp32 or bf16.
 
     The decoder's convolutions work on tiles in fp32, which takes the fewest multiplications, and on sorted rows in
-    bf16, which loses less. The mask, which decides where pixels come from, is left as it is in bf16: its 7 taps would
-    lose 5 to 20 times as much.
+    bf16, which loses less. For the same reason the mask's 7 taps are taken in pieces in bf16.
     """
     copied = copy.deepcopy(module)
     for part in list(copied.modules()):
         if isinstance(part, FastRenderer) and part.dense_motion.hourglass.channels_out >= WORTHWHILE_DEEP:
-            _sort_depths(part, mask=precision == "fp32")
+            _sort_depths(part, SortedConvolution if precision == "fp32" else LongConvolution)
         elif isinstance(part, FastSpadeDecoder):
             if precision == "fp32":
                 _use_tiles(part)
@@ -54,8 +53,8 @@ class InParts(nn.Module):
         return torch.cat([self.doubling(*part) for part in zip(*parts, strict=True)])
 
 
-def _sort_depths(renderer: FastRenderer, mask: bool) -> None:
-    """The whole hourglass on sorted depths, and on demand the mask that reads it."""
+def _sort_depths(renderer: FastRenderer, mask: Form) -> None:
+    """The whole hourglass on sorted depths, and the mask that reads it in that form."""
     motion: DenseMotion = renderer.dense_motion
     renderer.enter, renderer.leave = Sort(), Unsort()
     for block in motion.hourglass.modules():
@@ -67,34 +66,36 @@ def _sort_depths(renderer: FastRenderer, mask: bool) -> None:
     for up in renderer.up:
         assert isinstance(up, UpConvNorm)
         up.add_module("conv", SortedConvolution(up.conv))
-    if mask and motion.mask.kernel_size[0] > 1:
-        motion.add_module("mask", nn.Sequential(Sort(), SortedConvolution(motion.mask), Unsort()))
+    if motion.mask.kernel_size[0] > 1:
+        motion.add_module("mask", nn.Sequential(Sort(), mask(motion.mask), Unsort()))
 
 
 def _sort_rows(decoder: FastSpadeDecoder) -> None:
-    """The decoder on sorted rows, but for what reads features and what makes colours of the last map."""
+    """The decoder on sorted rows, but for what the doublings read in the features and what makes colours in the end."""
     decoder.enter, decoder.leave = Sort(), Unsort()
     for name, conv in (("stem", decoder.stem), ("middle_shared", decoder.middle_shared)):
         decoder.add_module(name, SortedConvolution(conv))
-    for doubling in decoder.up:
-        doubling.enter = Sort()
-    for block in [*decoder.middle, *(doubling.block for doubling in decoder.up)]:
-        _replace(block, SortedModulation, SortedConvolution, lambda conv: conv.kernel_size == (TAPS, TAPS))
+    blocks = [(block, False) for block in decoder.middle] + [(doubling.block, True) for doubling in decoder.up]
+    for block, natural in blocks:
+        assert isinstance(block, FastSpadeBlock)
+        for name, modulated in (("first", block.first), ("second", block.second)):
+            block.add_module(name, SortedModulatedConvolution(modulated, reads_natural=natural))
+        if block.learned_shortcut:
+            for name, conv in (("skip_gamma", block.skip_gamma), ("skip_beta", block.skip_beta)):
+                block.add_module(name, SortedConvolution(conv, reads_natural=natural))
         block.repeat = SortedRepeat()
 
 
-def _use_tiles(decoder: FastSpadeDecoder) -> None:
-    def worthwhile(conv: nn.Conv2d) -> bool:
-        return conv.kernel_size == (TAPS, TAPS) and min(conv.in_channels, conv.out_channels) >= WORTHWHILE
-
-    _replace(decoder, WinogradModulation, WinogradConvolution, worthwhile)
-
-
-def _replace(module: nn.Module, modulation: Form, convolution: Form, wanted: Callable[[nn.Conv2d], bool]) -> None:
+def _use_tiles(module: nn.Module) -> None:
+    """Tiles for the convolutions that are wide enough."""
     for name, child in list(module.named_children()):
-        if isinstance(child, Modulation) and wanted(child.gamma):
-            setattr(module, name, modulation(child))
-        elif isinstance(child, nn.Conv2d) and wanted(child):
-            setattr(module, name, convolution(child))
+        if isinstance(child, Modulation) and _worthwhile(child.gamma):
+            module.add_module(name, WinogradModulation(child))
+        elif isinstance(child, nn.Conv2d) and _worthwhile(child):
+            module.add_module(name, WinogradConvolution(child))
         else:
-            _replace(child, modulation, convolution, wanted)
+            _use_tiles(child)
+
+
+def _worthwhile(conv: nn.Conv2d) -> bool:
+    return conv.kernel_size == (TAPS, TAPS) and min(conv.in_channels, conv.out_channels) >= WORTHWHILE

@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..networks.spade_decoder import SLOPE
 from .resize_convolution import ResizeConvolution
-from .spade import Modulation
+from .spade import ModulatedConvolution
 from .toom_cook import toom_cook
 
 OUTPUTS = 4
+PIECE = 3  # taps that are best taken together in few digits
 AXIS = 2  # rows of [B, C, H, W], depths of [B, C, D, H, W]
 
 
@@ -26,7 +28,7 @@ class Sort(nn.Module):
     """Brings an axis whose length is a multiple of 4 from its natural order into the sorted one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x[:, :, p::OUTPUTS] for p in range(OUTPUTS)], AXIS)
+        return torch.cat(_phases(x), AXIS)
 
 
 class Unsort(nn.Module):
@@ -50,11 +52,17 @@ class SortedRepeat(nn.Module):
 class SortedConvolution(nn.Module):
     """The same function as a same-padded convolution along an axis that is sorted before and after.
 
-    `conv` has a bias and is a Conv2d or Conv3d with an odd kernel, or a `ResizeConvolution` of volumes, which leaves
-    their depth.
+    `conv` is a Conv2d or Conv3d with an odd kernel, or a `ResizeConvolution` of volumes, which leaves their depth. Of a
+    piece of a longer kernel, `first` is where its first tap lies from the output. Where `reads_natural`, the axis is
+    sorted only afterwards.
     """
 
-    def __init__(self, conv: nn.Conv2d | nn.Conv3d | ResizeConvolution) -> None:
+    def __init__(
+        self,
+        conv: nn.Conv2d | nn.Conv3d | ResizeConvolution,
+        first: int | None = None,
+        reads_natural: bool = False,
+    ) -> None:
         super().__init__()
         weight = conv.weight
         convolve: Callable[..., Tensor]
@@ -66,6 +74,8 @@ class SortedConvolution(nn.Module):
             flat = [0, *[side // 2 for side in weight.shape[AXIS + 1 :]]]
             convolve = partial(F.conv2d if weight.dim() == 4 else F.conv3d, padding=flat)
         self.convolve, self.taps = convolve, weight.shape[AXIS]
+        self.first = -(self.taps // 2) if first is None else first
+        self.reads_natural = reads_natural
         algorithm = toom_cook(OUTPUTS, self.taps)
         pairs = _pairing(len(algorithm.weights))
         self.sums, self.results = (pairs @ algorithm.inputs).tolist(), (algorithm.outputs @ pairs).tolist()
@@ -75,45 +85,91 @@ class SortedConvolution(nn.Module):
         self.shape = (-1, *weight.shape[:AXIS], 1, *weight.shape[AXIS + 1 :])
         # What is added to the products so that every result has the bias once.
         shares = torch.linalg.pinv(algorithm.outputs).sum(1).to(weight)
-        assert conv.bias is not None
-        self.biases = nn.ParameterList(_constant(share * conv.bias) for share in shares)
+        self.biases = None if conv.bias is None else nn.ParameterList(_constant(s * conv.bias) for s in shares)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat(self.on_values(self.values(x)), AXIS)
 
     def values(self, x: Tensor) -> list[Tensor]:
         """What is convolved: one weighted sum of neighbouring rows per multiplication."""
-        phases, first = x.chunk(OUTPUTS, AXIS), -(self.taps // 2)
-        rows = [_moved(phases[i % OUTPUTS], i // OUTPUTS) for i in range(first, first + OUTPUTS + self.taps - 1)]
+        return self.values_of(_phases(x) if self.reads_natural else x.chunk(OUTPUTS, AXIS))
+
+    def values_of(self, phases: Sequence[Tensor]) -> list[Tensor]:
+        """`values`, of the phases."""
+        rows = [_row(phases, self.first + i) for i in range(OUTPUTS + self.taps - 1)]
         return _plus_and_minus([_sum(factors, rows) for factors in self.sums])
 
     def on_values(self, values: Sequence[Tensor]) -> list[Tensor]:
         """The phases of the result."""
         weights = (self.evaluation @ self.weight).reshape(self.shape).unbind()
-        parts = zip(values, weights, self.biases, strict=True)
+        parts = zip(values, weights, self.biases or [None] * len(weights), strict=True)
         products = _plus_and_minus([self.convolve(value, weight, bias) for value, weight, bias in parts])
         return [_sum(factors, products) for factors in self.results]
 
 
-class SortedModulation(nn.Module):
-    """The same function as a `Modulation`, on sorted rows; both of its convolutions read the same sums."""
+class SortedModulatedConvolution(nn.Module):
+    """The same function as a `ModulatedConvolution`, on sorted rows; gamma and beta read the same sums.
 
-    def __init__(self, modulation: Modulation) -> None:
+    Where `reads_natural`, the rows of what modulates are in their natural order.
+    """
+
+    def __init__(self, modulated: ModulatedConvolution, reads_natural: bool = False) -> None:
         super().__init__()
-        self.gamma, self.beta = SortedConvolution(modulation.gamma), SortedConvolution(modulation.beta)
+        modulation = modulated.modulation
+        self.gamma = SortedConvolution(modulation.gamma, reads_natural=reads_natural)
+        self.beta = SortedConvolution(modulation.beta)
+        self.conv = SortedConvolution(modulated.conv)
 
     def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
         values = self.gamma.values(hidden)
         parts = zip(x.chunk(OUTPUTS, AXIS), self.gamma.on_values(values), self.beta.on_values(values), strict=True)
-        return torch.cat([part * gamma + beta for part, gamma, beta in parts], AXIS)
+        phases = [F.leaky_relu(part * gamma + beta, SLOPE) for part, gamma, beta in parts]
+        return torch.cat(self.conv.on_values(self.conv.values_of(phases)), AXIS)
 
 
-def _moved(phase: Tensor, by: int) -> Tensor:
-    """Row i of the result is row i + `by`, -1, 0 or 1, of the phase; beyond its ends lies padding."""
+class LongConvolution(nn.Module):
+    """`SortedConvolution` for a long kernel, in pieces of 3 taps and single ones: more at a time would lose more."""
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        taps = conv.kernel_size[0]
+        places = range(-(taps // 2), taps - taps // 2)
+        weights = dict(zip(places, conv.weight.chunk(taps, AXIS), strict=True))
+        self.padding = [0, *[side // 2 for side in conv.kernel_size[1:]]]
+        self.pieces = nn.ModuleList()
+        while len(weights) >= PIECE:
+            first = min(weights)
+            piece = nn.Conv3d(1, 1, 1, bias=False)
+            piece.weight = _constant(torch.cat([weights.pop(first + i) for i in range(PIECE)], AXIS))
+            self.pieces.append(SortedConvolution(piece, first))
+        self.singles, self.weights = list(weights), nn.ParameterList(map(_constant, weights.values()))
+        assert conv.bias is not None
+        self.bias = _constant(conv.bias.reshape(-1, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        phases = x.chunk(OUTPUTS, AXIS)
+        parts = []
+        for piece in self.pieces:
+            assert isinstance(piece, SortedConvolution)
+            parts.append(piece.on_values(piece.values_of(phases)))
+        for place, weight in zip(self.singles, self.weights, strict=True):
+            rows = (_row(phases, place + i) for i in range(OUTPUTS))
+            parts.append([F.conv3d(row, weight, padding=self.padding) for row in rows])
+        ones = [1.0] * len(parts)
+        return torch.cat([_sum(ones, terms) + self.bias for terms in zip(*parts, strict=True)], AXIS)
+
+
+def _phases(x: Tensor) -> list[Tensor]:
+    """Of an axis in its natural order."""
+    return [x[:, :, p::OUTPUTS] for p in range(OUTPUTS)]
+
+
+def _row(phases: Sequence[Tensor], place: int) -> Tensor:
+    """What lies `place` rows after the first phase, for each of its rows; beyond the ends is padding."""
+    by, phase = place // OUTPUTS, phases[place % OUTPUTS]
     if not by:
         return phase
-    ends = (0, 0) * (phase.dim() - AXIS - 1) + ((1, 0) if by < 0 else (0, 1))
-    padded = F.pad(phase, ends)
+    padded = F.pad(phase, (0, 0) * (phase.dim() - AXIS - 1) + ((1, 0) if by < 0 else (0, 1)))
     return padded[:, :, :-1] if by < 0 else padded[:, :, 1:]
 
 

@@ -54,15 +54,25 @@ class Modulation(nn.Module):
         return out
 
 
+class ModulatedConvolution(nn.Module):
+    """A modulation, a leaky rectifier, a convolution."""
+
+    def __init__(self, spade: Spade, conv: SpectralConv2d) -> None:
+        super().__init__()
+        self.modulation, self.conv = Modulation(spade), plain_conv(conv)
+
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        out: Tensor = self.conv(F.leaky_relu(self.modulation(x, hidden), SLOPE))
+        return out
+
+
 class FastSpadeBlock(nn.Module):
     """`SpadeBlock` on modulation features that were already computed: [B, hidden per Spade, H, W]."""
 
     def __init__(self, block: SpadeBlock) -> None:
         super().__init__()
-        self.modulation0 = Modulation(block.spade0)
-        self.conv0 = plain_conv(block.conv0)
-        self.modulation1 = Modulation(block.spade1)
-        self.conv1 = plain_conv(block.conv1)
+        self.first = ModulatedConvolution(block.spade0, block.conv0)
+        self.second = ModulatedConvolution(block.spade1, block.conv1)
         self.learned_shortcut = block.learned_shortcut
         self.spades = 3 if block.learned_shortcut else 2
         if block.learned_shortcut:
@@ -80,8 +90,7 @@ class FastSpadeBlock(nn.Module):
         normal = normalise(x)
         if doubled:
             x, normal = self.repeat(x), self.repeat(normal)
-        y = self.conv0(F.leaky_relu(self.modulation0(normal, shared[0]), SLOPE))
-        y = self.conv1(F.leaky_relu(self.modulation1(normalise(y), shared[1]), SLOPE))
+        y = self.second(normalise(self.first(normal, shared[0])), shared[1])
         if self.learned_shortcut:
             x = self.skip(normal * self.skip_gamma(shared[2])) + self.skip_beta(shared[2])
         out: Tensor = y + x
@@ -94,12 +103,11 @@ class Doubling(nn.Module):
     def __init__(self, block: SpadeBlock, factor: int) -> None:
         super().__init__()
         self.shared = ResizeConvolution(*_shared_weights([block]), factor)
-        self.enter: nn.Module = nn.Identity()
         self.block = FastSpadeBlock(block)
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        shared = self.enter(F.relu(self.shared(features)))
-        out: Tensor = self.block(x, list(shared.chunk(self.block.spades, 1)), doubled=True)
+        shared = F.relu(self.shared(features)).chunk(self.block.spades, 1)
+        out: Tensor = self.block(x, list(shared), doubled=True)
         return out
 
 
