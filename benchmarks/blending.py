@@ -1,10 +1,10 @@
 """Seconds per frame of blending frames into a picture: ours, a chunk at a time, and SadTalker's way, frame by frame.
 
-Both get the same frames, already resized to the rectangle, and come to whole pictures: OpenCV makes a new one for each
-frame; ours puts the rectangle into one that is kept, as nothing around it changes. Ours also calms the frames' border,
-which `calm_border` measures once more by itself; OpenCV is given calm frames. They take turns, so that both meet the
-same other load on the machine; times are medians over the turns. `wall` is what passes on the clock, `cpu` what all
-threads of the process use. Writes benchmarks/results/blending.json.
+Both get the same frames, already resized to the rectangle and with a calm border, and come to whole pictures: OpenCV
+makes a new one for each frame; ours puts the rectangle into one that is kept, as nothing around it changes. They take
+turns, so that both meet the same other load on the machine; times are medians over the turns. `wall` is what passes on
+the clock, `cpu` what all threads of the process use: ours has one, OpenCV takes the cores that are free. Calming the
+border, which only ours does, is measured by itself. Writes benchmarks/results/blending.json.
 """
 
 import argparse
@@ -68,12 +68,11 @@ def measure(height: int, width: int, turns: int) -> dict[str, object]:
     border = CalmBorder(picture[top : top + height, left : left + width])
     centre = (2 * left + width) // 2, (2 * top + height) // 2
 
-    canvas, chunk = picture.copy(), frames.copy()
     calmed = frames.copy()
     border.calm(calmed)
+    canvas, chunk = picture.copy(), calmed.copy()
 
     def ours() -> Bytes:
-        border.calm(chunk)
         rectangle.blend(chunk)
         for blended in chunk:
             canvas[top : top + height, left : left + width] = blended
@@ -86,7 +85,7 @@ def measure(height: int, width: int, turns: int) -> dict[str, object]:
     difference = np.abs(ours().astype(int) - theirs()).max()
     times: dict[str, list[tuple[float, float]]] = {"ours": [], "calm_border": [], "seamless_clone": []}
     for _ in range(turns):
-        np.copyto(chunk, frames)  # blending works in place
+        np.copyto(chunk, calmed)  # blending works in place
         times["ours"].append(seconds(ours, CHUNK))
         np.copyto(chunk, frames)
         times["calm_border"].append(seconds(lambda: border.calm(chunk), CHUNK))

@@ -35,8 +35,13 @@ from sadtalker_export.onnx_export import OPSET
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import UpConvNorm
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
-from sadtalker_export.rewrites.sorted_axis import OUTPUTS, SortedConvolution, SortedModulation
-from sadtalker_export.rewrites.spade import FastSpadeBlock, Modulation
+from sadtalker_export.rewrites.sorted_axis import (
+    OUTPUTS,
+    LongConvolution,
+    SortedConvolution,
+    SortedModulatedConvolution,
+)
+from sadtalker_export.rewrites.spade import FastSpadeBlock, ModulatedConvolution, Modulation
 from sadtalker_export.rewrites.translation import translate
 from sadtalker_export.rewrites.volume_sampling import sample_volume
 from sadtalker_export.rewrites.winograd import WinogradConvolution, WinogradModulation
@@ -115,7 +120,8 @@ def rewrites() -> list[Rewrite]:
     wide, modulation = nn.Conv2d(512, 512, 3, padding=1), Modulation(block.spade0)
     down, mask = nn.Conv3d(80, 64, 3, padding=1), nn.Conv3d(112, 16, 7, padding=3)
     volume, features = (1, 32, 16, 64, 64), (1, 4, 16, 64, 64)
-    sorted_modulation = SortedModulation(modulation)
+    joint = ModulatedConvolution(block.spade0, block.conv0)
+    sorted_joint = SortedModulatedConvolution(joint)
     middle, modulated = ((1, 512, 64, 64),), ((1, 256, 256, 256), (1, 128, 256, 256))
     deep, masked = ((1, 80, 16, 64, 64),), ((1, 112, 16, 64, 64),)
     return [
@@ -141,10 +147,11 @@ def rewrites() -> list[Rewrite]:
         Rewrite("hourglass, convolution on sorted depths", down, SortedConvolution(down), deep, sorted_after=True),
         Rewrite("mask, convolution on sorted depths", mask, SortedConvolution(mask), masked, sorted_after=True),
         Rewrite("bf16: middle block, convolution on sorted rows", wide, SortedConvolution(wide), middle, "bf16", True),
-        Rewrite("bf16: last SPADE, modulation on sorted rows", modulation, sorted_modulation, modulated, "bf16", True),
+        Rewrite("bf16: last SPADE, modulated convolution on sorted rows", joint, sorted_joint, modulated, "bf16", True),
         Rewrite("bf16: hourglass, convolution on sorted depths", down, SortedConvolution(down), deep, "bf16", True),
         Rewrite("bf16, not used: middle block, by tiles", wide, WinogradConvolution(wide), middle, "bf16"),
-        Rewrite("bf16, not used: mask on sorted depths", mask, SortedConvolution(mask), masked, "bf16", True),
+        Rewrite("bf16: mask on sorted depths, in pieces", mask, LongConvolution(mask), masked, "bf16", True),
+        Rewrite("bf16, not used: mask, all taps together", mask, SortedConvolution(mask), masked, "bf16", True),
         Rewrite("occlusion map, one output channel", occlusion, NarrowConvolution(occlusion), ((1, 1792, 64, 64),)),
         Rewrite(
             "15 translations of 4 features", Lambda(plain_translate), Lambda(translate), (features, (1, 15, 3)), "cpu"

@@ -18,6 +18,7 @@ from sadtalker_export.onnx_export import BF16_MODEL, check, export, reduced
 from sadtalker_export.precision import HalfPrecision
 from sadtalker_export.precision_metrics import LIMITS, Frames, compare, displacements, head_motion, mouth_motion, psnr
 from sadtalker_export.presets import PRESETS
+from sadtalker_export.rewrites import for_cpu
 from sadtalker_export.specs import SPECS, NetworkSpec
 from sadtalker_export.tensorrt_operators import refusals
 from torch import Tensor, nn
@@ -213,6 +214,19 @@ def test_tiny_frames_survive_reduced_precision(
 ) -> None:
     speaking, turning = clips(engines[precision], networks)
     values = compare((exact[0], speaking), (exact[1], turning))
+    assert failing(values) == set(), values
+
+
+@torch.no_grad()
+def test_the_form_of_wide_networks_in_bf16_keeps_trained_frames(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(for_cpu, "WORTHWHILE", 0)  # the demo's are narrow
+    monkeypatch.setattr(for_cpu, "WORTHWHILE_DEEP", 0)
+    networks = onnx_export.load_weights("demo")[1]
+    exact = clips(precision_engines.eager(networks, gate.REDUCED), networks)
+    other = clips(precision_engines.bfloat(networks, gate.REDUCED, tmp_path), networks)
+    values = compare((exact[0], other[0]), (exact[1], other[1]))
     assert failing(values) == set(), values
 
 
