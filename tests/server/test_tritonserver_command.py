@@ -164,6 +164,18 @@ def test_gpus_are_hidden_from_an_onnxruntime_without_cuda(
     assert environment.get("CUDA_VISIBLE_DEVICES") == (None if has_cuda else "")
 
 
+def test_the_embedded_server_asks_for_large_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = []
+    for folder, given in (("unset", None), ("set", "glibc.malloc.perturb=1")):
+        monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+        if given:
+            monkeypatch.setenv("GLIBC_TUNABLES", given)
+        (tmp_path / folder).mkdir()
+        environment = _installation.find_tritonserver("embedded", tmp_path / folder).environment
+        settings.append(environment["GLIBC_TUNABLES"])
+    assert settings == ["glibc.malloc.hugetlb=1", "glibc.malloc.perturb=1"]
+
+
 @pytest.mark.parametrize(
     ("function", "answer", "message"),
     [
