@@ -75,7 +75,7 @@ def _embedded(folder: Path) -> Installation:
         **os.environ,
         "LD_LIBRARY_PATH": os.pathsep.join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).rstrip(os.pathsep),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        # Networks read gigabytes: in large pages, which Linux gives to those who ask, fewer places have to be looked up.
+        # Networks read gigabytes: in large pages, given to those who ask, fewer places have to be looked up.
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
     }
     if not _onnxruntime_has_cuda():
