@@ -4,7 +4,7 @@ Those whose number leaves 0 when divided by 4 come first, then those that leave 
 is then one piece of the tensor, and `toom_cook` along the axis is: weighted sums of pieces, one narrower convolution
 for each of the 6 sums, and weighted sums of what they give. Operations pixel by pixel and statistics over all pixels do
 not mind the order, so a whole network stays in it. Nothing has to be gathered in tiles as in `winograd`, and bfloat16
-loses 2 times as much as in a plain convolution, not 11 times: sums over one axis are shorter than over two.
+loses less than there: sums over one axis are shorter than over two. benchmarks/README.md has the figures.
 """
 
 from collections.abc import Callable, Sequence
