@@ -270,7 +270,11 @@ def model_seconds(server: Server) -> dict[str, float]:
     """Seconds that each network has computed since the server started."""
     with urllib.request.urlopen(f"{server.http_url}/v2/models/stats") as page:
         models = json.load(page)["model_stats"]
-    return {m["name"]: m["inference_stats"]["compute_infer"]["ns"] / 1e9 for m in models if m["name"] in SPECS}
+    return {
+        m["name"]: sum(batch["compute_infer"]["ns"] for batch in m["batch_stats"]) / 1e9
+        for m in models
+        if m["name"] in SPECS
+    }
 
 
 def _renderer_counts(server: Server) -> tuple[int, int]:
