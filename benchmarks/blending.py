@@ -3,8 +3,8 @@
 Both get the same frames, already resized to the rectangle and with a calm border, and come to whole pictures: OpenCV
 makes a new one for each frame; ours puts the rectangle into one that is kept, as nothing around it changes. They take
 turns, so that both meet the same other load on the machine; times are medians over the turns. `wall` is what passes on
-the clock, `cpu` what all threads of the process use: ours has one, OpenCV takes the cores that are free. Calming the
-border, which only ours does, is measured by itself. Writes benchmarks/results/blending.json.
+the clock, `cpu` what all threads of the process use. Calming the border, which only ours does, is measured by itself.
+Writes benchmarks/results/blending.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Convolutions of the renderer with fewer multiplications, for engines that do not do this by themselves (CPUs).
+"""3 x 3 convolutions by tiles, which take the fewest multiplications (Winograd 1980; Lavin and Gray 2016).
 
 `toom_cook` has the algebra. Across pictures, 4 x 4 neighbouring outputs of a 3 x 3 kernel take 36 multiplications per
 pair of channels instead of 144, and these are 36 plain matrix products over channels.

@@ -26,7 +26,8 @@ class Strip(NamedTuple):
 
     rows: slice
     columns: slice
-    beneath: Bytes  # [rows, columns, 3]
+    least: Bytes  # [rows, columns, 3]: what frames may show without fading
+    most: Bytes
     fading: Bytes  # [rows, columns, 3]: how much goes of what exceeds the tolerance, of 255
 
 
@@ -43,7 +44,11 @@ class CalmBorder:
         rows, columns = _unfaded(down), _unfaded(across)
         places = [(part, slice(None)) for part in (slice(rows.start), slice(rows.stop, None))]
         places += [(rows, part) for part in (slice(columns.start), slice(columns.stop, None))]
-        self._strips = [Strip(*place, beneath[place].copy(), cv2.merge([fading[place]] * 3)) for place in places]
+        tolerance = (TOLERANCE,) * 4
+        least, most = cv2.subtract(beneath, tolerance), cv2.add(beneath, tolerance)
+        self._strips = [
+            Strip(*place, least[place].copy(), most[place].copy(), cv2.merge([fading[place]] * 3)) for place in places
+        ]
 
     def calm(self, frames: Bytes) -> None:
         """Make frames uint8 [F, height, width, 3] agree with the picture at their border, in place."""
@@ -53,9 +58,8 @@ class CalmBorder:
             for change, levels in ((cv2.subtract, cast), (cv2.add, -cast)):  # OpenCV is slow with negative levels
                 if levels.max() > 0:
                     change(frame, (*levels.clip(0).tolist(), 0), frame)
-        for rows, columns, beneath, fading in self._strips:
-            most, least = cv2.add(beneath, (TOLERANCE,) * 4), cv2.subtract(beneath, (TOLERANCE,) * 4)
-            above, below = np.empty_like(beneath), np.empty_like(beneath)
+        for rows, columns, least, most, fading in self._strips:
+            above, below = np.empty_like(most), np.empty_like(least)
             for frame in frames[:, rows, columns]:
                 cv2.subtract(frame, most, above)
                 cv2.subtract(least, frame, below)
