@@ -3,10 +3,12 @@
 The blend has a frame's gradients inside of the rectangle and the picture's at its edge. A plain paste already solves
 Poisson's equation for these gradients, except on the lines where the one ends and the other begins. So the blend is
 the paste plus what sources on those lines radiate: sine waves along them, which decay away from them, the shorter the
-faster. Near the lines all waves are summed up; away from them few are left, and every fourth point is enough.
+faster. On the line next to the edge all waves are summed up; from it the equation leads to some more lines. Further in
+few waves are left, and every fourth point is enough.
 With a full mask `cv2.seamlessClone` has the same solution, from the sine transforms of the whole rectangle.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,9 +26,11 @@ EDGE = 2
 BEFORE, AFTER = 2, 1  # lines inside of that edge where nothing is pasted; a forward difference reaches one line on
 STRIDE = 4
 NEAR = 5 * STRIDE  # lines at either side that are not interpolated
-CUTS = [0, 5, 7, 11, NEAR]  # among these lines: the further from the edge, the fewer waves reach them
+FOLLOWING = 5  # lines from an edge of which only the first is summed up: the others follow, rounding grows sixfold each
+CUTS = [FOLLOWING, 7, 11, NEAR]  # among these lines: the further from the edge, the fewer waves reach them
 SMALLEST = 2 * (EDGE + NEAR)  # side of a rectangle
 NEGLIGIBLE = 4e-3  # of a wave's height: where less of it is left it is left out, below a grey level in sum
+ACROSS = np.array([[-1, 4, -1]], np.float32)  # points along a line that make those at either side of it, in sum
 
 
 class Band(NamedTuple):
@@ -34,14 +38,23 @@ class Band(NamedTuple):
 
     start: int
     stop: int
-    arriving: Floats  # [parities, edges, 1, lines, 1, waves]; as lines lie in the picture
+    arriving: Floats  # [parities, edges, lines, 1, 1, waves]; as lines lie in the picture
+
+
+class Nodes(NamedTuple):
+    """Nodes that follow each other across the lines, and what arrives there of each wave that an edge radiates."""
+
+    place: slice
+    arriving: Floats  # [edges, nodes, parities * waves], but for an edge's own lines
+    waves: Floats  # [parities * waves, nodes along the lines]
 
 
 class Radiation(NamedTuple):
-    """Heights of the waves that the first and the last line of the paste radiate."""
+    """What the first and the last line of the paste radiate."""
 
-    edges: Floats  # [parities, edges, F, 3, waves]
-    at_last_line: Floats  # [parities, F, 3, waves]: what the very last line has in addition
+    steps: Floats  # [3, 3, F, points]: sources at the first line, at the last line, and others along the last line
+    edges: Floats  # [parities, edges, 1, 3, F, waves]: heights of the waves
+    at_last_line: Floats  # [parities, 3, F, waves]: what the very last line has in addition
 
 
 class Axis(NamedTuple):
@@ -56,48 +69,53 @@ class Axis(NamedTuple):
     merging: Floats  # [parities, 1, 1, waves]: one kind of source at the last line in terms of the other,
     correcting: Floats  # [parities, 1, 1, waves]: and what that misses on the very last line
     near: list[Band]  # what interpolation lacks
-    nodes: Floats  # [edges, nodes, parities * waves]: arriving at every fourth line, but for an edge's own lines
-    node_waves: Floats  # [parities * waves, nodes]
+    nodes: list[Nodes]  # at every fourth line
 
     def radiation(self, first: Floats, last: Floats) -> Radiation:
         """Of the paste's steps at its first and last line [F, points pasted, 3]."""
-        steps = np.zeros((3, len(first), 3, self.points), np.float32)
-        steps[0, ..., BEFORE : -AFTER - 1] = first[:, :-1].swapaxes(1, 2)
-        steps[1, ..., BEFORE : -AFTER - 1] = last[:, :-1].swapaxes(1, 2)
-        steps[2, ..., BEFORE:-AFTER] = last.swapaxes(1, 2)
-        mirrored, half = steps[..., ::-1], self.waves.shape[2]
-        folded = np.stack([(steps + mirrored)[..., :half], (steps - mirrored)[..., :half]])
+        frames, half = len(first), self.waves.shape[2]
+        steps = np.zeros((3, 3, frames, self.points), np.float32)
+        steps[0, ..., BEFORE : -AFTER - 1] = np.moveaxis(first[:, :-1], 2, 0)
+        steps[1, ..., BEFORE : -AFTER - 1] = np.moveaxis(last[:, :-1], 2, 0)
+        steps[2, ..., BEFORE:-AFTER] = np.moveaxis(last, 2, 0)
+        there, mirrored = steps[..., :half], steps[..., : -half - 1 : -1]
+        folded = np.stack([there + mirrored, there - mirrored])
         if self.points % 2:
             folded[0, ..., -1] /= 2  # the point in the middle is its own mirror image
         # the waves are orthogonal, and of one length
-        found = (2 / (self.points + 1) * folded).reshape(2, -1, half) @ self.waves.swapaxes(1, 2)
+        folded *= 2 / (self.points + 1)
+        found = folded.reshape(2, -1, half) @ self.waves.swapaxes(1, 2)
         at_first, at_last, along_last = found.reshape(2, *steps.shape[:3], -1).swapaxes(0, 1)
-        return Radiation(np.stack([at_first, at_last + self.merging * along_last], 1), self.correcting * along_last)
+        edges = np.stack([at_first, at_last + self.merging * along_last], 1)
+        return Radiation(steps, edges[:, :, None], self.correcting * along_last)
 
-    def at_nodes(self, radiation: Radiation) -> Floats:
-        """[F, 3, nodes across the lines, parities * waves]: heights of `node_waves`."""
-        frames = radiation.edges.shape[2]
-        waves = np.moveaxis(radiation.edges[..., : self.nodes.shape[2] // 2], 0, 3).reshape(2, frames, 3, 1, -1)
-        heights: Floats = waves[0] * self.nodes[0]
-        heights += waves[1] * self.nodes[1]
-        return heights
+    def at_nodes(self, radiation: Radiation) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Some nodes across the lines, [3, F, those nodes, parities * waves]: heights of waves, and these waves."""
+        for place, arriving, waves in self.nodes:
+            edges = np.moveaxis(radiation.edges[:, :, 0, ..., : len(waves) // 2], 0, 3)
+            first, last = edges.reshape(2, 3, -1, 1, len(waves))
+            heights: Floats = first * arriving[0]
+            heights += last * arriving[1]
+            yield place, heights, waves
 
     def at_edges(self, radiation: Radiation) -> Floats:
-        """The first `NEAR` lines and the last, as they lie in the picture: [F, 2 * NEAR, 3, points]."""
-        edges = radiation.edges[:, :, :, None]
-        frames, half = edges.shape[2], self.waves.shape[2]
-        lines = np.empty((frames, 2 * NEAR, 3, self.points), np.float32)
+        """The first `NEAR` lines and the last, as they lie in the picture: [2 * NEAR, 3, F, points]."""
+        frames, half = radiation.steps.shape[2], self.waves.shape[2]
+        lines = np.empty((2 * NEAR, 3 * frames, self.points), np.float32)
         for start, stop, arriving in self.near:
             waves = arriving.shape[5]
-            heights = edges[..., :waves] * arriving
+            heights = radiation.edges[..., :waves] * arriving
             if start == 0:
-                heights[:, 1, :, -1] += radiation.at_last_line[..., :waves]
-            halves = heights.reshape(2, -1, waves) @ self.waves[:, :waves]
-            even, odd = halves.reshape(*heights.shape[:5], half)
+                heights[:, 1, -1] += radiation.at_last_line[..., :waves]
+            even, odd = (heights.reshape(2, -1, waves) @ self.waves[:, :waves]).reshape(2, 2, -1, half)
             for edge, there in enumerate((slice(start, stop), slice(2 * NEAR - stop, 2 * NEAR - start))):
-                np.add(even[edge], odd[edge], out=lines[:, there, :, :half])
-                np.subtract(even[edge], odd[edge], out=lines[:, there, :, : self.points - half - 1 : -1])
-        return lines
+                whole = lines[there].reshape(-1, self.points)
+                cv2.add(even[edge], odd[edge], whole[:, :half])
+                cv2.flip(cv2.subtract(even[edge], odd[edge]), 1, whole[:, -half:])
+        first, last, along_last = radiation.steps.reshape(3, 3 * frames, self.points)
+        _follow(lines[:FOLLOWING], {1: -first, 2: first})
+        _follow(lines[: -FOLLOWING - 1 : -1], {0: -last, 1: last + _across(along_last) - 2 * along_last})
+        return lines.reshape(2 * NEAR, 3, frames, self.points)
 
 
 class SeamlessRectangle:
@@ -140,26 +158,42 @@ class SeamlessRectangle:
         fine = None  # where all frames are worked on in turn
         edges = slice(NEAR), slice(-NEAR, None)
         for i, target in enumerate(inside):
-            fine = cv2.resize(cv2.merge(list(nodes[i])), None, fine, STRIDE, STRIDE, cv2.INTER_LINEAR)
+            fine = cv2.resize(cv2.merge(list(nodes[:, i])), None, fine, STRIDE, STRIDE, cv2.INTER_LINEAR)
             # the outermost nodes lie outside
             levels = fine[STRIDE : STRIDE + target.shape[0], STRIDE : STRIDE + target.shape[1]]
-            beside = cv2.transpose(columns[i].reshape(-1, len(target))).reshape(len(target), 2 * NEAR, 3)
+            beside = cv2.transpose(columns[:, :, i].reshape(-1, len(target))).reshape(len(target), 2 * NEAR, 3)
             for edge in edges:
-                levels[edge] += cv2.merge([rows[i, edge, c] for c in range(3)])
-                levels[:, edge] += beside[:, edge]
+                cv2.accumulate(cv2.merge([rows[edge, c, i] for c in range(3)]), levels[edge])
+                cv2.accumulate(beside[:, edge], levels[:, edge])
             cv2.accumulate(target, levels)
             cv2.threshold(levels, 0, 0, cv2.THRESH_TOZERO, levels)  # what comes next would take -1 for 1
             cv2.convertScaleAbs(levels, target)
 
     def _at_nodes(self, by_rows: Radiation, by_columns: Radiation) -> Floats:
-        """Of both directions, in one matrix product for each frame and colour: [F, 3, nodes, nodes]."""
-        across, down = self._rows.at_nodes(by_rows), self._columns.at_nodes(by_columns)
-        row_waves, column_waves = (
-            np.broadcast_to(waves, (*across.shape[:2], *waves.shape))
-            for waves in (self._rows.node_waves, self._columns.node_waves.T)
-        )
-        nodes: Floats = np.concatenate([across, column_waves], 3) @ np.concatenate([row_waves, down.swapaxes(2, 3)], 2)
+        """Of both directions: [3, F, nodes, nodes]."""
+        down, across = (axis.nodes[0].waves.shape[1] for axis in (self._columns, self._rows))
+        nodes = np.empty((3, by_rows.steps.shape[2], down, across), np.float32)
+        for place, heights, waves in self._rows.at_nodes(by_rows):
+            nodes[:, :, place] = (heights.reshape(-1, len(waves)) @ waves).reshape(*heights.shape[:3], -1)
+        for place, heights, waves in self._columns.at_nodes(by_columns):
+            nodes[..., place] += waves.T @ heights.swapaxes(2, 3)
         return nodes
+
+
+def _follow(lines: Floats, sources: dict[int, Floats]) -> None:
+    """Make the others of `lines` [lines, 3 * F, points] from the first, by Poisson's equation with given sources."""
+    for i, (line, after) in enumerate(pairwise(lines)):
+        after[...] = _across(line)
+        if i > 0:
+            after -= lines[i - 1]
+        if i in sources:
+            after += sources[i]
+
+
+def _across(lines: Floats) -> Floats:
+    """What the lines at either side of each of some lines [lines, points] add up to, where there are no sources."""
+    sums: Floats = cv2.filter2D(lines, -1, ACROSS, borderType=cv2.BORDER_CONSTANT)
+    return sums
 
 
 def _axis(points: int, lines: int) -> Axis:
@@ -176,20 +210,27 @@ def _axis(points: int, lines: int) -> Axis:
     nodes[0, line_of_node <= NEAR - STRIDE] = nodes[1, line_of_node > lines - NEAR + STRIDE] = 0
     lacking = arriving[:2] - _interpolated(nodes, lines)
     near = []
-    for start, stop in pairwise(CUTS):
+    for start, stop in [(0, 1), *pairwise(CUTS)]:
         own = _reaching(np.stack([lacking[0, start:stop], lacking[1, lines - stop : lines - start]]))
-        near.append(Band(start, stop, np.ascontiguousarray(np.moveaxis(own, 2, 0)[:, :, None, :, None])))
-    at_nodes = _reaching(nodes).reshape(*nodes.shape[:2], -1)
-    node_waves = np.sin(np.outer(_nodes(points), angle[: at_nodes.shape[2]]))
+        near.append(Band(start, stop, np.ascontiguousarray(np.moveaxis(own, 2, 0)[:, :, :, None, None])))
+    border = len(line_of_node) // 6  # further in, fewer waves are left
+    places = slice(border), slice(border, -border), slice(-border, None)
     return Axis(
         points,
         np.ascontiguousarray(_by_parity(waves[:half]).transpose(1, 2, 0)),
         _by_parity(merging)[:, None, None],
         _by_parity(correcting)[:, None, None],
         near,
-        at_nodes,
-        np.ascontiguousarray(_by_parity(node_waves).reshape(len(node_waves), -1).T),
+        [_at(place, nodes, points, angle) for place in places],
     )
+
+
+def _at(place: slice, nodes: Doubles, points: int, angle: Doubles) -> Nodes:
+    """Those at `place` of what arrives at nodes across the lines [edges, nodes, waves]."""
+    arriving = _reaching(nodes[:, place])
+    waves = _by_parity(np.sin(np.outer(_nodes(points), angle[: arriving[0, 0].size])))
+    arriving, waves = (values.reshape(*values.shape[:-2], -1) for values in (arriving, waves))
+    return Nodes(place, arriving, np.ascontiguousarray(waves.T))
 
 
 def _by_parity(values: Doubles) -> Floats:
