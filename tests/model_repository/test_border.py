@@ -35,7 +35,7 @@ def calmed(beneath: np.ndarray, *frames: np.ndarray) -> np.ndarray:
 def test_what_moves_at_the_border_does_not_colour_the_face(picture: np.ndarray) -> None:
     beneath = picture[INSIDE]
     frames = np.stack([beneath, moved(beneath)])
-    still, moving = Scene(picture, RECTANGLE).with_frames(frames)[:, TOP:BOTTOM, LEFT:RIGHT].astype(int)
+    still, moving = (shown[INSIDE].astype(int) for shown in Scene(picture, RECTANGLE).with_frames(frames))
     assert (still == beneath).all()
     assert np.abs(moving - beneath)[INNER].max() <= 2
     SeamlessRectangle(picture, TOP, LEFT, BOTTOM - TOP, RIGHT - LEFT).blend(frames)
@@ -44,7 +44,7 @@ def test_what_moves_at_the_border_does_not_colour_the_face(picture: np.ndarray) 
 
 def test_a_colour_cast_goes_nevertheless(picture: np.ndarray) -> None:
     frame = moved(picture[INSIDE] + SHIFT.astype(np.uint8))
-    shown = Scene(picture, RECTANGLE).with_frames(frame[None])[0].astype(int)
+    [shown] = (shown.astype(int) for shown in Scene(picture, RECTANGLE).with_frames(frame[None]))
     assert np.abs(shown - picture)[INSIDE][INNER].max() <= 2
     shown[INSIDE] = picture[INSIDE]
     np.testing.assert_array_equal(shown, picture)

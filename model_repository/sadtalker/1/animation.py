@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -111,7 +111,8 @@ class Animator:
         try:
             async with aclosing(self._render(portrait, performance, options)) as chunks:
                 if options.poster:
-                    [picture] = await asyncio.to_thread(finished, (await anext(chunks))[:1], portrait)
+                    first = iter(finished(await anext(chunks), portrait))
+                    picture = await asyncio.to_thread(next, first)
                     yield Fragment(await asyncio.to_thread(png, picture, portrait.pixel_aspect), 1, 1)
                     return
                 side = self._size * ENHANCERS[options.enhance]
@@ -138,9 +139,8 @@ class Animator:
             try:
                 async for pictures in chunks:
                     with self._observer.stage("encode"):
-                        shown = await asyncio.to_thread(finished, pictures, portrait)
-                        video = await asyncio.to_thread(writer.write, shown)
-                    done += len(shown)
+                        video = await asyncio.to_thread(writer.write, finished(pictures, portrait))
+                    done += len(pictures)
                     yield Fragment(video, done, frames)
             finally:
                 writer.close()
@@ -232,8 +232,8 @@ def renderer(options: Options) -> str:
     return "render_frames" + "_full" * options.full + "_enhanced" * (options.enhance != "none")
 
 
-def finished(pictures: np.ndarray, portrait: Portrait) -> np.ndarray:
-    """Rendered frames as they are shown: by themselves, or within the whole picture of the portrait."""
+def finished(pictures: np.ndarray, portrait: Portrait) -> Iterable[np.ndarray]:
+    """Rendered frames as they are shown, one after the other: by themselves, or within the portrait's whole picture."""
     return pictures if portrait.scene is None else portrait.scene.with_frames(pictures)
 
 

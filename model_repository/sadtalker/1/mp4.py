@@ -7,7 +7,7 @@ its header; what comes out is one fragmented file (ISO/IEC 14496-12, 8.8).
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 import av
@@ -90,11 +90,11 @@ class FragmentedMp4:
         """AAC blocks of the whole sound, at least 2."""
         return round(self._frames * SOUND_PER_FRAME / AAC_BLOCK)
 
-    def write(self, pictures: np.ndarray) -> bytes:
+    def write(self, pictures: Iterable[np.ndarray]) -> bytes:
         """The fragment of the next frames and their sound.
 
         Args:
-            pictures: uint8 [n, height, width, 3], RGB.
+            pictures: of uint8 [height, width, 3], RGB; none is needed any more when the next one is asked for.
         """
         packets = []
         for picture in pictures:

@@ -3,6 +3,8 @@
 Blended is what does not differ much at the rectangle's border: what moved there stays as the picture has it.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -34,8 +36,11 @@ class Scene:
         height, width = self._picture.shape[:2]
         return width, height
 
-    def with_frames(self, frames: np.ndarray) -> np.ndarray:
-        """The picture with each of some frames uint8 [n, side, side, 3] in it: uint8 [n, height, width, 3]."""
+    def with_frames(self, frames: np.ndarray) -> Iterator[np.ndarray]:
+        """The picture with each of some frames uint8 [n, side, side, 3] in it: uint8 [height, width, 3], RGB.
+
+        One array shows them all, one after the other: what is to stay must be copied.
+        """
         shrinks = self._size[0] * self._size[1] < frames.shape[1] * frames.shape[2]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         fitted = np.stack([cv2.resize(frame, self._size, interpolation=how) for frame in frames])
@@ -44,9 +49,10 @@ class Scene:
             self._seamless.blend(fitted)
         else:
             fitted = np.stack([self._cloned(frame) for frame in fitted])
-        pictures = np.repeat(self._picture[None], len(frames), axis=0)
-        pictures[:, self._inside[0], self._inside[1]] = fitted
-        return pictures
+        shown = self._picture.copy()
+        for frame in fitted:
+            shown[self._inside] = frame
+            yield shown
 
     def _cloned(self, frame: np.ndarray) -> np.ndarray:
         """The same blend by OpenCV, for rectangles that are too small for ours, within the rectangle."""
