@@ -45,12 +45,30 @@ def cloned(picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
     return whole[TOP : TOP + height, LEFT : LEFT + width]
 
 
-@pytest.mark.parametrize("size", [(44, 44), (45, 60), (44, 251), (333, 46), (97, 130), (256, 256), (301, 222)])
+SIZES = [(44, 44), (45, 60), (44, 251), (333, 46), (97, 130), (256, 256), (301, 222)]
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", [smooth, noisy, chequered])
 def test_is_opencv_s_seamless_clone(random: np.random.Generator, size: tuple[int, int], kind: object) -> None:
     picture, frames = kind(random, 380, 300), np.stack([kind(random, *size) for _ in range(2)])  # type: ignore[operator]
     for frame, mine in zip(frames, blended(picture, frames), strict=True):
         assert np.abs(mine.astype(int) - cloned(picture, frame)).max() <= 2
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", [smooth, noisy, chequered])
+@pytest.mark.parametrize("most", [8, 9])
+def test_is_it_where_little_differs(
+    random: np.random.Generator, size: tuple[int, int], kind: object, most: int
+) -> None:
+    """As after a border was calmed: then fewer waves are summed up."""
+    picture = smooth(random, 380, 300) // 2 + 64
+    difference = np.rint(kind(random, *size) * (2 * most / 255) - most).astype(int)  # type: ignore[operator]
+    assert np.abs(difference).max() == most
+    frame = (picture[TOP : TOP + size[0], LEFT : LEFT + size[1]] + difference).astype(np.uint8)
+    [mine] = blended(picture, frame[None])
+    assert np.abs(mine.astype(int) - cloned(picture, frame)).max() <= 2
 
 
 def test_the_edge_stays_the_picture_s(random: np.random.Generator) -> None:

@@ -25,12 +25,26 @@ Doubles = npt.NDArray[np.float64]
 EDGE = 2
 BEFORE, AFTER = 2, 1  # lines inside of that edge where nothing is pasted; a forward difference reaches one line on
 STRIDE = 4
-NEAR = 5 * STRIDE  # lines at either side that are not interpolated
 FOLLOWING = 5  # lines from an edge of which only the first is summed up: the others follow, rounding grows sixfold each
-CUTS = [FOLLOWING, 7, 11, NEAR]  # among these lines: the further from the edge, the fewer waves reach them
-SMALLEST = 2 * (EDGE + NEAR)  # side of a rectangle
-NEGLIGIBLE = 4e-3  # of a wave's height: where less of it is left it is left out, below a grey level in sum
 ACROSS = np.array([[-1, 4, -1]], np.float32)  # points along a line that make those at either side of it, in sum
+
+
+class Care(NamedTuple):
+    """How much is summed up to be right within a grey level. Where a paste hardly steps at its edge, less will do."""
+
+    steps: int  # that the paste may make at its edge, grey levels
+    cuts: tuple[int, ...]  # among the lines at an edge that are not interpolated: the further, the fewer waves
+    negligible: float  # of a wave's height: where less of it is left it is left out
+
+    @property
+    def near(self) -> int:
+        """Lines at either side that are not interpolated."""
+        return self.cuts[-1]
+
+
+CALM = Care(8, (FOLLOWING, 8, 3 * STRIDE), 6e-2)
+ANY = Care(255, (FOLLOWING, 7, 11, 5 * STRIDE), 4e-3)
+SMALLEST = 2 * (EDGE + ANY.near)  # side of a rectangle
 
 
 class Band(NamedTuple):
@@ -45,8 +59,8 @@ class Nodes(NamedTuple):
     """Nodes that follow each other across the lines, and what arrives there of each wave that an edge radiates."""
 
     place: slice
-    arriving: Floats  # [edges, nodes, parities * waves], but for an edge's own lines
-    waves: Floats  # [parities * waves, nodes along the lines]
+    arriving: Floats  # [edges, nodes, waves], but for an edge's own lines
+    waves: Floats  # [waves, nodes along the lines]
 
 
 class Radiation(NamedTuple):
@@ -54,7 +68,7 @@ class Radiation(NamedTuple):
 
     steps: Floats  # [3, 3, F, points]: sources at the first line, at the last line, and others along the last line
     edges: Floats  # [parities, edges, 1, 3, F, waves]: heights of the waves
-    at_last_line: Floats  # [parities, 3, F, waves]: what the very last line has in addition
+    at_last_line: Floats  # [parities, 1, 3, F, waves]: what the very last line has in addition
 
 
 class Axis(NamedTuple):
@@ -65,57 +79,62 @@ class Axis(NamedTuple):
     """
 
     points: int
-    waves: Floats  # [parities, waves, first half of the points]
-    merging: Floats  # [parities, 1, 1, waves]: one kind of source at the last line in terms of the other,
-    correcting: Floats  # [parities, 1, 1, waves]: and what that misses on the very last line
+    near_lines: int  # of both edges
+    waves: Floats  # [parities, waves, first half of the points], orthonormal
+    merging: Floats  # [parities, 1, 1, 1, waves]: one kind of source at the last line in terms of the other,
+    correcting: Floats  # [parities, 1, 1, 1, waves]: and what that misses on the very last line
     near: list[Band]  # what interpolation lacks
     nodes: list[Nodes]  # at every fourth line
 
     def radiation(self, first: Floats, last: Floats) -> Radiation:
-        """Of the paste's steps at its first and last line [F, points pasted, 3]."""
-        frames, half = len(first), self.waves.shape[2]
-        steps = np.zeros((3, 3, frames, self.points), np.float32)
-        steps[0, ..., BEFORE : -AFTER - 1] = np.moveaxis(first[:, :-1], 2, 0)
-        steps[1, ..., BEFORE : -AFTER - 1] = np.moveaxis(last[:, :-1], 2, 0)
-        steps[2, ..., BEFORE:-AFTER] = np.moveaxis(last, 2, 0)
+        """Of the paste's steps at its first and last line [3, F, points pasted]."""
+        half = self.waves.shape[2]
+        steps = np.zeros((3, *first.shape[:2], self.points), np.float32)
+        steps[0, ..., BEFORE : -AFTER - 1] = first[..., :-1]
+        steps[1, ..., BEFORE : -AFTER - 1] = last[..., :-1]
+        steps[2, ..., BEFORE:-AFTER] = last
         there, mirrored = steps[..., :half], steps[..., : -half - 1 : -1]
-        folded = np.stack([there + mirrored, there - mirrored])
+        folded = np.empty((2, *there.shape), np.float32)
+        np.add(there, mirrored, out=folded[0])
+        np.subtract(there, mirrored, out=folded[1])
         if self.points % 2:
             folded[0, ..., -1] /= 2  # the point in the middle is its own mirror image
-        # the waves are orthogonal, and of one length
-        folded *= 2 / (self.points + 1)
         found = folded.reshape(2, -1, half) @ self.waves.swapaxes(1, 2)
-        at_first, at_last, along_last = found.reshape(2, *steps.shape[:3], -1).swapaxes(0, 1)
-        edges = np.stack([at_first, at_last + self.merging * along_last], 1)
-        return Radiation(steps, edges[:, :, None], self.correcting * along_last)
+        heights = found.reshape(2, 3, 1, *first.shape[:2], -1)
+        heights[:, 1] += self.merging * heights[:, 2]
+        return Radiation(steps, heights[:, :2], self.correcting * heights[:, 2])
 
     def at_nodes(self, radiation: Radiation) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Some nodes across the lines, [3, F, those nodes, parities * waves]: heights of waves, and these waves."""
+        """Some nodes across the lines, [3, F, those nodes, waves]: heights of waves, and these waves."""
+        most = max(len(nodes.waves) for nodes in self.nodes)
+        first, last = radiation.edges[..., : most // 2].transpose(1, 3, 4, 2, 5, 0).reshape(2, 3, -1, 1, most)
         for place, arriving, waves in self.nodes:
-            edges = np.moveaxis(radiation.edges[:, :, 0, ..., : len(waves) // 2], 0, 3)
-            first, last = edges.reshape(2, 3, -1, 1, len(waves))
-            heights: Floats = first * arriving[0]
-            heights += last * arriving[1]
+            heights: Floats = first[..., : len(waves)] * arriving[0]
+            heights += last[..., : len(waves)] * arriving[1]
             yield place, heights, waves
 
     def at_edges(self, radiation: Radiation) -> Floats:
-        """The first `NEAR` lines and the last, as they lie in the picture: [2 * NEAR, 3, F, points]."""
+        """The near lines as they lie in the picture: [lines, 3, F, points]."""
         frames, half = radiation.steps.shape[2], self.waves.shape[2]
-        lines = np.empty((2 * NEAR, 3 * frames, self.points), np.float32)
+        halves = np.empty((2, self.near_lines, 3 * frames, half), np.float32)
         for start, stop, arriving in self.near:
-            waves = arriving.shape[5]
-            heights = radiation.edges[..., :waves] * arriving
+            count = arriving.shape[5]
+            heights = radiation.edges[..., :count] * arriving
             if start == 0:
-                heights[:, 1, -1] += radiation.at_last_line[..., :waves]
-            even, odd = (heights.reshape(2, -1, waves) @ self.waves[:, :waves]).reshape(2, 2, -1, half)
-            for edge, there in enumerate((slice(start, stop), slice(2 * NEAR - stop, 2 * NEAR - start))):
-                whole = lines[there].reshape(-1, self.points)
-                cv2.add(even[edge], odd[edge], whole[:, :half])
-                cv2.flip(cv2.subtract(even[edge], odd[edge]), 1, whole[:, -half:])
-        first, last, along_last = radiation.steps.reshape(3, 3 * frames, self.points)
+                heights[:, 1] += radiation.at_last_line
+            waves = self.waves[:, :count]
+            for edge, there in enumerate((slice(start, stop), slice(self.near_lines - stop, self.near_lines - start))):
+                place = halves[:, there].reshape(2, -1, half)
+                np.matmul(heights[:, edge].reshape(2, -1, count), waves, out=place)
+        even, odd = halves.reshape(2, -1, half)
+        whole = np.empty((len(even), self.points), np.float32)
+        cv2.add(even, odd, whole[:, :half])
+        cv2.flip(cv2.subtract(even, odd, odd), 1, whole[:, -half:])
+        lines = whole.reshape(self.near_lines, 3 * frames, -1)
+        first, last, along_last = radiation.steps.reshape(3, 3 * frames, -1)
         _follow(lines[:FOLLOWING], {1: -first, 2: first})
         _follow(lines[: -FOLLOWING - 1 : -1], {0: -last, 1: last + _across(along_last) - 2 * along_last})
-        return lines.reshape(2 * NEAR, 3, frames, self.points)
+        return lines.reshape(self.near_lines, 3, frames, -1)
 
 
 class SeamlessRectangle:
@@ -136,32 +155,34 @@ class SeamlessRectangle:
             raise ValueError(f"expected a rectangle of at least {SMALLEST} pixels each way, got {width} x {height}")
         self._beneath = np.ascontiguousarray(picture[top : top + height, left : left + width])
         h, w = height - 2 * EDGE, width - 2 * EDGE
-        self._rows, self._columns = _axis(points=w, lines=h), _axis(points=h, lines=w)
+        self._calm, self._any = ((_axis(w, h, care), _axis(h, w, care)) for care in (CALM, ANY))
 
     def blend(self, frames: Bytes) -> None:
         """Replace frames uint8 [F, height, width, 3] by what the rectangle shows with each of them in it."""
         inside = frames[:, EDGE:-EDGE, EDGE:-EDGE]
         pasted = slice(EDGE + BEFORE, -EDGE - AFTER)
         patches, beneath = frames[:, pasted, pasted], self._beneath[pasted, pasted]
-
-        def step(lines: slice, columns: slice) -> Floats:
-            difference: Floats = np.subtract(patches[:, lines, columns], beneath[lines, columns], dtype=np.float32)
-            return difference.reshape(len(frames), -1, 3)
-
-        every, first, last = slice(None), slice(0, 1), slice(-1, None)
-        by_rows = self._rows.radiation(step(first, every), step(last, every))
-        by_columns = self._columns.radiation(step(every, first), step(every, last))
-        nodes = self._at_nodes(by_rows, by_columns)
-        rows, columns = self._rows.at_edges(by_rows), self._columns.at_edges(by_columns)
+        steps = [
+            _difference(patches[:, 0], beneath[0]),
+            _difference(patches[:, -1], beneath[-1]),
+            _difference(patches[:, :, 0], beneath[:, 0]),
+            _difference(patches[:, :, -1], beneath[:, -1]),
+        ]
+        largest = max(cv2.norm(line.ravel(), cv2.NORM_INF) for line in steps)
+        row_axis, column_axis = self._calm if largest <= CALM.steps else self._any
+        by_rows, by_columns = row_axis.radiation(*steps[:2]), column_axis.radiation(*steps[2:])
+        nodes = _at_nodes(row_axis, by_rows, column_axis, by_columns)
+        rows, columns = row_axis.at_edges(by_rows), column_axis.at_edges(by_columns)
         for edge in (slice(pasted.start), slice(pasted.stop, None)):
             frames[:, edge], frames[:, :, edge] = self._beneath[edge], self._beneath[:, edge]
         fine = None  # where all frames are worked on in turn
-        edges = slice(NEAR), slice(-NEAR, None)
+        near = len(rows) // 2
+        edges = slice(near), slice(-near, None)
         for i, target in enumerate(inside):
             fine = cv2.resize(cv2.merge(list(nodes[:, i])), None, fine, STRIDE, STRIDE, cv2.INTER_LINEAR)
             # the outermost nodes lie outside
             levels = fine[STRIDE : STRIDE + target.shape[0], STRIDE : STRIDE + target.shape[1]]
-            beside = cv2.transpose(columns[:, :, i].reshape(-1, len(target))).reshape(len(target), 2 * NEAR, 3)
+            beside = cv2.transpose(columns[:, :, i].reshape(-1, len(target))).reshape(len(target), 2 * near, 3)
             for edge in edges:
                 cv2.accumulate(cv2.merge([rows[edge, c, i] for c in range(3)]), levels[edge])
                 cv2.accumulate(beside[:, edge], levels[:, edge])
@@ -169,68 +190,84 @@ class SeamlessRectangle:
             cv2.threshold(levels, 0, 0, cv2.THRESH_TOZERO, levels)  # what comes next would take -1 for 1
             cv2.convertScaleAbs(levels, target)
 
-    def _at_nodes(self, by_rows: Radiation, by_columns: Radiation) -> Floats:
-        """Of both directions: [3, F, nodes, nodes]."""
-        down, across = (axis.nodes[0].waves.shape[1] for axis in (self._columns, self._rows))
-        nodes = np.empty((3, by_rows.steps.shape[2], down, across), np.float32)
-        for place, heights, waves in self._rows.at_nodes(by_rows):
-            nodes[:, :, place] = (heights.reshape(-1, len(waves)) @ waves).reshape(*heights.shape[:3], -1)
-        for place, heights, waves in self._columns.at_nodes(by_columns):
-            nodes[..., place] += waves.T @ heights.swapaxes(2, 3)
-        return nodes
+
+def _difference(lines: Bytes, beneath: Bytes) -> Floats:
+    """Of lines [F, points, 3] and what is beneath them [points, 3]: [3, F, points]."""
+    difference: Floats = np.subtract(lines.transpose(2, 0, 1), beneath.T[:, None], dtype=np.float32, order="C")
+    return difference
+
+
+def _at_nodes(row_axis: Axis, by_rows: Radiation, column_axis: Axis, by_columns: Radiation) -> Floats:
+    """Of both directions: [3, F, nodes, nodes]."""
+    down, across = (axis.nodes[0].waves.shape[1] for axis in (column_axis, row_axis))
+    nodes = np.empty((*by_rows.steps.shape[1:3], down, across), np.float32)
+    for place, heights, waves in row_axis.at_nodes(by_rows):
+        nodes[:, :, place] = (heights.reshape(-1, len(waves)) @ waves).reshape(*heights.shape[:3], -1)
+    for place, heights, waves in column_axis.at_nodes(by_columns):
+        nodes[..., place] += waves.T @ heights.swapaxes(2, 3)
+    return nodes
 
 
 def _follow(lines: Floats, sources: dict[int, Floats]) -> None:
     """Make the others of `lines` [lines, 3 * F, points] from the first, by Poisson's equation with given sources."""
     for i, (line, after) in enumerate(pairwise(lines)):
-        after[...] = _across(line)
+        _across(line, after)
         if i > 0:
-            after -= lines[i - 1]
+            cv2.subtract(after, lines[i - 1], after)
         if i in sources:
-            after += sources[i]
+            cv2.add(after, sources[i], after)
 
 
-def _across(lines: Floats) -> Floats:
+def _across(lines: Floats, out: Floats | None = None) -> Floats:
     """What the lines at either side of each of some lines [lines, points] add up to, where there are no sources."""
-    sums: Floats = cv2.filter2D(lines, -1, ACROSS, borderType=cv2.BORDER_CONSTANT)
+    sums: Floats = cv2.filter2D(lines, -1, ACROSS, out, borderType=cv2.BORDER_CONSTANT)
     return sums
 
 
-def _axis(points: int, lines: int) -> Axis:
+def _axis(points: int, lines: int, care: Care) -> Axis:
     """The waves along `lines` lines of `points` points; outside of them everything is zero."""
     half = (points + 1) // 2
     angle = np.pi / (points + 1) * np.arange(1, 2 * half + 1)  # where points are odd, the last wave is none
-    waves = np.sin(np.outer(np.arange(1, points + 1), angle))
-    arriving = _arriving(angle, lines, np.arange(1, lines + 1))
+    waves = _waves(points, np.arange(1, points + 1), angle)
+    near_lines = np.r_[1 : care.near + 1, lines - care.near + 1 : lines + 1]
+    arriving = _arriving(angle, lines, near_lines)
     # two kinds of sources at the last line of the paste arrive in one proportion on all lines but the very last
     merging = arriving[2, -2] / arriving[1, -2]
     correcting = arriving[2, -1] - merging * arriving[1, -1]
     line_of_node = _nodes(lines)
     nodes = _arriving(angle, lines, line_of_node)[:2]
-    nodes[0, line_of_node <= NEAR - STRIDE] = nodes[1, line_of_node > lines - NEAR + STRIDE] = 0
-    lacking = arriving[:2] - _interpolated(nodes, lines)
+    own = care.near - STRIDE  # lines at an edge on which its waves are not interpolated
+    nodes[0, line_of_node <= own] = nodes[1, line_of_node > lines - own] = 0
+    lacking = arriving[:2] - _interpolated(nodes, near_lines)
     near = []
-    for start, stop in [(0, 1), *pairwise(CUTS)]:
-        own = _reaching(np.stack([lacking[0, start:stop], lacking[1, lines - stop : lines - start]]))
-        near.append(Band(start, stop, np.ascontiguousarray(np.moveaxis(own, 2, 0)[:, :, :, None, None])))
+    for start, stop in [(0, 1), *pairwise(care.cuts)]:
+        there = np.stack([lacking[0, start:stop], lacking[1, -stop : -start or None]])
+        reaching = _by_parity(_reaching(there, care.negligible if start else 0))
+        near.append(Band(start, stop, np.ascontiguousarray(np.moveaxis(reaching, 2, 0)[:, :, :, None, None])))
     border = len(line_of_node) // 6  # further in, fewer waves are left
     places = slice(border), slice(border, -border), slice(-border, None)
     return Axis(
         points,
+        len(near_lines),
         np.ascontiguousarray(_by_parity(waves[:half]).transpose(1, 2, 0)),
-        _by_parity(merging)[:, None, None],
-        _by_parity(correcting)[:, None, None],
+        _by_parity(merging)[:, None, None, None],
+        _by_parity(correcting)[:, None, None, None],
         near,
-        [_at(place, nodes, points, angle) for place in places],
+        [_at(place, nodes, points, angle, care.negligible) for place in places],
     )
 
 
-def _at(place: slice, nodes: Doubles, points: int, angle: Doubles) -> Nodes:
+def _at(place: slice, nodes: Doubles, points: int, angle: Doubles, negligible: float) -> Nodes:
     """Those at `place` of what arrives at nodes across the lines [edges, nodes, waves]."""
-    arriving = _reaching(nodes[:, place])
-    waves = _by_parity(np.sin(np.outer(_nodes(points), angle[: arriving[0, 0].size])))
-    arriving, waves = (values.reshape(*values.shape[:-2], -1) for values in (arriving, waves))
-    return Nodes(place, arriving, np.ascontiguousarray(waves.T))
+    arriving = _reaching(nodes[:, place], negligible).astype(np.float32)
+    waves = _waves(points, _nodes(points), angle[: arriving.shape[2]])
+    return Nodes(place, arriving, np.ascontiguousarray(waves.T, np.float32))
+
+
+def _waves(points: int, at: Doubles | npt.NDArray[np.int64], angle: Doubles) -> Doubles:
+    """[places along the lines, waves], orthonormal on the lines' points."""
+    result: Doubles = np.sqrt(2 / (points + 1)) * np.sin(np.outer(at, angle))
+    return result
 
 
 def _by_parity(values: Doubles) -> Floats:
@@ -243,19 +280,19 @@ def _nodes(count: int) -> Doubles:
     return STRIDE * (np.arange(-1, -(-count // STRIDE) + 1) + 0.5) + 0.5
 
 
-def _interpolated(at_nodes: Doubles, lines: int) -> Doubles:
+def _interpolated(at_nodes: Doubles, lines: npt.NDArray[np.int64]) -> Doubles:
     """[sources, nodes, waves] -> [sources, lines, waves], linearly."""
-    position = (np.arange(lines) + 0.5) / STRIDE + 0.5
+    position = (lines - 0.5) / STRIDE + 0.5
     before = position.astype(int)
     part = (position - before)[:, None]
     result: Doubles = at_nodes[:, before] * (1 - part) + at_nodes[:, before + 1] * part
     return result
 
 
-def _reaching(arriving: Doubles) -> Floats:
-    """Of what arrives of waves [edges, lines, waves] all that is not negligible: [edges, lines, parities, waves]."""
-    count = int((np.abs(arriving).max((0, 1)) > NEGLIGIBLE).sum())
-    return _by_parity(arriving[..., : max(2, count + count % 2)])
+def _reaching(arriving: Doubles, negligible: float) -> Doubles:
+    """Of what arrives of waves [edges, lines, waves] all that is not negligible, an even number of waves."""
+    count = int((np.abs(arriving).max((0, 1)) > negligible).sum())
+    return arriving[..., : max(2, count + count % 2)]
 
 
 def _arriving(angle: Doubles, lines: int, at: Doubles | npt.NDArray[np.int64]) -> Doubles:
