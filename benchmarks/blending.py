@@ -10,7 +10,6 @@ Writes benchmarks/results/blending.json.
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are too small
 import cv2
 import numpy as np
 import numpy.typing as npt
+from hardware import describe
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "model_repository" / "sadtalker" / "1"))
@@ -42,14 +42,8 @@ def main() -> None:
     args = parser.parse_args()
     report = {
         "what": "seconds per frame of blending into a picture of 1920 x 1080",
-        "machine": {
-            "cores": os.cpu_count(),
-            "load_average": os.getloadavg()[0],
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "blas_threads": os.environ["OPENBLAS_NUM_THREADS"],
-        },
+        **describe(),
+        "blas_threads": os.environ["OPENBLAS_NUM_THREADS"],
         "frames_per_chunk": CHUNK,
         "turns": args.turns,
         "rectangles": [measure(height, width, args.turns) for height, width in RECTANGLES],

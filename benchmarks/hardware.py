@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("torch", "onnxruntime-openvino", "nvidia-pytriton", "numpy", "av")
+PACKAGES = ("torch", "onnxruntime-openvino", "nvidia-pytriton", "numpy", "opencv-python-headless", "av")
 
 
 def describe() -> dict[str, object]:

@@ -35,7 +35,8 @@ def calmed(beneath: np.ndarray, *frames: np.ndarray) -> np.ndarray:
 def test_what_moves_at_the_border_does_not_colour_the_face(picture: np.ndarray) -> None:
     beneath = picture[INSIDE]
     frames = np.stack([beneath, moved(beneath)])
-    still, moving = (shown[INSIDE].astype(int) for shown in Scene(picture, RECTANGLE).with_frames(frames))
+    shown = Scene(picture, RECTANGLE).with_frames(frames, picture.copy())
+    still, moving = (canvas[INSIDE].astype(int) for canvas in shown)
     assert (still == beneath).all()
     assert np.abs(moving - beneath)[INNER].max() <= 2
     SeamlessRectangle(picture, TOP, LEFT, BOTTOM - TOP, RIGHT - LEFT).blend(frames)
@@ -44,7 +45,8 @@ def test_what_moves_at_the_border_does_not_colour_the_face(picture: np.ndarray) 
 
 def test_a_colour_cast_goes_nevertheless(picture: np.ndarray) -> None:
     frame = moved(picture[INSIDE] + SHIFT.astype(np.uint8))
-    [shown] = (shown.astype(int) for shown in Scene(picture, RECTANGLE).with_frames(frame[None]))
+    [shown] = Scene(picture, RECTANGLE).with_frames(frame[None], picture.copy())
+    shown = shown.astype(int)
     assert np.abs(shown - picture)[INSIDE][INNER].max() <= 2
     shown[INSIDE] = picture[INSIDE]
     np.testing.assert_array_equal(shown, picture)

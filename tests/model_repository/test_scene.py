@@ -14,8 +14,8 @@ FRAMES = np.ascontiguousarray(FRAMES.reshape(256, 256, 5, 3).transpose(2, 0, 1, 
 RECTANGLES = [(40, 20, 200, 190), (0, 0, 340, 260), (300, 220, 340, 260), (10, 30, 40, 66)]
 
 
-def shown_with(frames: np.ndarray, scene: object) -> np.ndarray:
-    return np.stack([picture.copy() for picture in scene.with_frames(frames)])  # type: ignore[attr-defined]
+def shown_with(frames: np.ndarray, scene: Scene) -> np.ndarray:  # type: ignore[valid-type]
+    return np.stack([shown.copy() for shown in scene.with_frames(frames, scene.canvas())])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("rectangle", RECTANGLES)

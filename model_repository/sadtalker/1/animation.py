@@ -111,8 +111,8 @@ class Animator:
         try:
             async with aclosing(self._render(portrait, performance, options)) as chunks:
                 if options.poster:
-                    first = iter(finished(await anext(chunks), portrait))
-                    picture = await asyncio.to_thread(next, first)
+                    finished = await asyncio.to_thread(finisher, portrait)
+                    picture = await asyncio.to_thread(next, iter(finished((await anext(chunks))[:1])))
                     yield Fragment(await asyncio.to_thread(png, picture, portrait.pixel_aspect), 1, 1)
                     return
                 side = self._size * ENHANCERS[options.enhance]
@@ -131,7 +131,7 @@ class Animator:
         size: tuple[int, int],
     ) -> AsyncGenerator[Fragment, None]:
         sound, frames, done = performance.sound, performance.frames, 0
-        track = await asyncio.to_thread(Track, sound)
+        track, finished = await asyncio.to_thread(Track, sound), await asyncio.to_thread(finisher, portrait)
         try:
             writer = await asyncio.to_thread(
                 FragmentedMp4, frames, *size, sound.channels, track.read, portrait.pixel_aspect
@@ -139,7 +139,7 @@ class Animator:
             try:
                 async for pictures in chunks:
                     with self._observer.stage("encode"):
-                        video = await asyncio.to_thread(writer.write, finished(pictures, portrait))
+                        video = await asyncio.to_thread(writer.write, finished(pictures))
                     done += len(pictures)
                     yield Fragment(video, done, frames)
             finally:
@@ -232,9 +232,11 @@ def renderer(options: Options) -> str:
     return "render_frames" + "_full" * options.full + "_enhanced" * (options.enhance != "none")
 
 
-def finished(pictures: np.ndarray, portrait: Portrait) -> Iterable[np.ndarray]:
-    """Rendered frames as they are shown, one after the other: by themselves, or within the portrait's whole picture."""
-    return pictures if portrait.scene is None else portrait.scene.with_frames(pictures)
+def finisher(portrait: Portrait) -> Callable[[np.ndarray], Iterable[np.ndarray]]:
+    """Makes of a video's frames what is shown, one after the other: them alone, or within the portrait's picture."""
+    if portrait.scene is None:
+        return lambda frames: frames
+    return partial(portrait.scene.with_frames, canvas=portrait.scene.canvas())
 
 
 def motion_model(full: bool) -> str:

@@ -9,6 +9,7 @@ With a full mask `cv2.seamlessClone` has the same solution, from the sine transf
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -154,8 +155,17 @@ class SeamlessRectangle:
         if min(height, width) < SMALLEST:
             raise ValueError(f"expected a rectangle of at least {SMALLEST} pixels each way, got {width} x {height}")
         self._beneath = np.ascontiguousarray(picture[top : top + height, left : left + width])
-        h, w = height - 2 * EDGE, width - 2 * EDGE
-        self._calm, self._any = ((_axis(w, h, care), _axis(h, w, care)) for care in (CALM, ANY))
+        self._calm = self._axes(CALM)
+
+    def _axes(self, care: Care) -> tuple[Axis, Axis]:
+        """Of the rows, and of the columns."""
+        height, width = (side - 2 * EDGE for side in self._beneath.shape[:2])
+        return _axis(width, height, care), _axis(height, width, care)
+
+    @cached_property
+    def _any(self) -> tuple[Axis, Axis]:
+        """For frames that are not calm, if there are any."""
+        return self._axes(ANY)
 
     def blend(self, frames: Bytes) -> None:
         """Replace frames uint8 [F, height, width, 3] by what the rectangle shows with each of them in it."""
@@ -253,11 +263,11 @@ def _axis(points: int, lines: int, care: Care) -> Axis:
         _by_parity(merging)[:, None, None, None],
         _by_parity(correcting)[:, None, None, None],
         near,
-        [_at(place, nodes, points, angle, care.negligible) for place in places],
+        [_nodes_at(place, nodes, points, angle, care.negligible) for place in places],
     )
 
 
-def _at(place: slice, nodes: Doubles, points: int, angle: Doubles, negligible: float) -> Nodes:
+def _nodes_at(place: slice, nodes: Doubles, points: int, angle: Doubles, negligible: float) -> Nodes:
     """Those at `place` of what arrives at nodes across the lines [edges, nodes, waves]."""
     arriving = _reaching(nodes[:, place], negligible).astype(np.float32)
     waves = _waves(points, _nodes(points), angle[: arriving.shape[2]])

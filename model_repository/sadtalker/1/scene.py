@@ -36,10 +36,14 @@ class Scene:
         height, width = self._picture.shape[:2]
         return width, height
 
-    def with_frames(self, frames: np.ndarray) -> Iterator[np.ndarray]:
+    def canvas(self) -> np.ndarray:
+        """A copy of the picture, in which one video is shown."""
+        return self._picture.copy()
+
+    def with_frames(self, frames: np.ndarray, canvas: np.ndarray) -> Iterator[np.ndarray]:
         """The picture with each of some frames uint8 [n, side, side, 3] in it: uint8 [height, width, 3], RGB.
 
-        One array shows them all, one after the other: what is to stay must be copied.
+        The canvas shows them all, one after the other: what is to stay must be copied.
         """
         shrinks = self._size[0] * self._size[1] < frames.shape[1] * frames.shape[2]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -49,10 +53,9 @@ class Scene:
             self._seamless.blend(fitted)
         else:
             fitted = np.stack([self._cloned(frame) for frame in fitted])
-        shown = self._picture.copy()
         for frame in fitted:
-            shown[self._inside] = frame
-            yield shown
+            canvas[self._inside] = frame
+            yield canvas
 
     def _cloned(self, frame: np.ndarray) -> np.ndarray:
         """The same blend by OpenCV, for rectangles that are too small for ours, within the rectangle."""
