@@ -166,12 +166,14 @@ def test_another_face_lends_its_pose_and_its_eyes(client, portrait_path, speech_
     assert len(pictures(posed)) == len(pictures(blinking)) == FRAMES
 
 
-def test_an_idle_loop_meets_itself_and_its_poster_is_its_first_frame(client, portrait_path):
-    frames = pictures(client.animate(portrait_path, idle=1.2, head_motion_scale=3.0).read()).astype(float)
+@pytest.mark.parametrize("crop", ["crop", "full"])
+def test_an_idle_loop_meets_itself_and_its_poster_is_its_first_frame(client, portrait_path, crop):
+    options = {"idle": 1.2, "head_motion_scale": 3.0, "crop": crop}
+    frames = pictures(client.animate(portrait_path, **options).read()).astype(float)
     assert len(frames) == 30
     steps = np.abs(frames - np.roll(frames, 1, axis=0)).mean((1, 2, 3))  # the first: from the last frame
     assert steps[0] < 1.5 * steps[1:].max()
-    poster = client.poster(portrait_path, idle=1.2, head_motion_scale=3.0)
+    poster = client.poster(portrait_path, **options)
     with Image.open(io.BytesIO(poster)) as picture:
         distances = np.abs(frames - np.asarray(picture)).mean((1, 2, 3))
     assert distances.argmin() == 0
