@@ -7,7 +7,6 @@ Writes benchmarks/results/bench_<preset>.json and .png, and the table in README.
 """
 
 import argparse
-import importlib.util
 import io
 import json
 import shutil
@@ -35,6 +34,7 @@ from sadtalker_export.checkpoint import loading, synthetic
 from sadtalker_export.onnx_export import export_repository
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import FRAMES, SPECS
+from sadtalker_runtime.onnx_backend.session import open_session
 from sadtalker_server import Server
 from soak import long_speech
 
@@ -206,7 +206,7 @@ def triton_over_bare(server: Server, repository: Path, runs: int = 3) -> dict[st
     with urllib.request.urlopen(f"{server.http_url}/v2/models/face_renderer/config") as page:
         config = json.load(page)
     file = config["default_model_filename"] or "model.onnx"
-    session = _backend().open_session(repository / "face_renderer" / "1" / file, config, "CPU", "0")
+    session = open_session(repository / "face_renderer" / "1" / file, config, "CPU", "0")
     client = triton.InferenceServerClient(server.grpc_url)
     tensors = []
     for name, array in inputs.items():
@@ -281,15 +281,6 @@ def _renderer_counts(server: Server) -> tuple[int, int]:
     with urllib.request.urlopen(f"{server.http_url}/v2/models/face_renderer/stats") as page:
         [model] = json.load(page)["model_stats"]
     return model["inference_count"], model["execution_count"]
-
-
-def _backend():
-    """The module with which the Python-based backend opens its sessions."""
-    path = ROOT / "server" / "backends" / "onnxruntime" / "onnx_session.py"
-    spec = importlib.util.spec_from_file_location("onnx_session", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

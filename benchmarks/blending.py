@@ -22,12 +22,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from hardware import describe
+from sadtalker_runtime.blending.border import CalmBorder
+from sadtalker_runtime.blending.poisson import SeamlessRectangle
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "model_repository" / "sadtalker" / "1"))
-
-from border import CalmBorder  # noqa: E402
-from poisson import SeamlessRectangle  # noqa: E402
 
 Bytes = npt.NDArray[np.uint8]
 CHUNK = 5

@@ -30,13 +30,11 @@ from sadtalker_export.networks.frame_enhancer import FACE, TEMPLATE
 from sadtalker_export.onnx_export import export, sample
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.restoration_specs import PICTURE, RESTORATION_SPECS
+from sadtalker_runtime.onnx_backend.session import open_session
 from torch import nn
 from tritonclient.grpc import model_config_pb2
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "server" / "backends" / "onnxruntime"))
-
-from onnx_session import open_session  # noqa: E402
 
 Bytes = npt.NDArray[np.uint8]
 NETWORKS = {"face_enhancer", "face_detector", "face_parser"}

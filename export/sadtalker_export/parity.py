@@ -21,8 +21,6 @@ from .figures.registry import PRODUCERS, Producer, Tolerance
 for _group in ("preparation", "sadtalker", "restoration"):  # modules that register producers, in the order they are run
     importlib.import_module(f".figures.{_group}", __package__)
 
-REPOSITORY = Path(__file__).parents[2] / "model_repository"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -47,17 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="torch",
         help="run plain PyTorch, or the exported graph wherever a network has one (default: torch)",
     )
-    parser.add_argument(
-        "--repository",
-        type=Path,
-        default=REPOSITORY,
-        help="Triton models whose audio and geometry modules are checked (default: the checkout's model_repository)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     figures = load(args.figures)
-    bench = Bench(figures, prefix=args.prefix, runtime=args.runtime, repository=args.repository)
+    bench = Bench(figures, prefix=args.prefix, runtime=args.runtime)
     plan = planned(figures)
     columns = (TextColumn("{task.description}"), BarColumn(None), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:

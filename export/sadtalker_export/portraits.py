@@ -5,23 +5,25 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.portrait.finder import cascade_finder
+from sadtalker_runtime.portrait.picture import FORMATS
+from sadtalker_runtime.portrait.preparation import prepare
 from torch import Tensor
 
 from .errors import UsageError
-from .repository_modules import repository_module
 
 
 def pictures(paths: Iterable[Path]) -> list[Path]:
     """The given files, and of given directories the pictures in them. Raises `UsageError` for one without any."""
     extensions = Image.registered_extensions()
-    formats = repository_module("portrait_crop", "picture").FORMATS
     found: list[Path] = []
     for path in paths:
         inside = [path]
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if extensions.get(p.suffix.lower()) in formats)
+            inside = sorted(p for p in path.iterdir() if extensions.get(p.suffix.lower()) in FORMATS)
         if not inside:
-            raise UsageError(f"{path}: expected pictures in this directory, found none ({', '.join(formats)})")
+            raise UsageError(f"{path}: expected pictures in this directory, found none ({', '.join(FORMATS)})")
         found += inside
     return found
 
@@ -34,10 +36,8 @@ def portrait(path: Path) -> tuple[Tensor, Tensor]:
     """
     if not path.is_file():
         raise UsageError(f"{path}: expected a picture, found no file")
-    finder = repository_module("portrait_crop", "finder").FaceFinder(None, lambda _model: False)
-    errors = repository_module("portrait_crop", "errors")
     try:
-        found = repository_module("portrait_crop", "portrait").prepare(path.read_bytes(), finder)
-    except errors.InputError as error:
+        found = prepare(path.read_bytes(), cascade_finder())
+    except InputError as error:
         raise UsageError(f"{path}: {str(error).removeprefix('image: ')}") from error
     return torch.from_numpy(found.face)[None], torch.from_numpy(found.landmarks)[None]

@@ -18,7 +18,12 @@ from pathlib import Path
 
 from sadtalker_server._errors import ServerError
 
-_OUR_BACKENDS = Path(__file__).resolve().parents[1] / "backends"
+_OUR_BACKEND = '''"""Triton's entry to the backend; the code is in `sadtalker_runtime.onnx_backend.model`."""
+
+from sadtalker_runtime.onnx_backend.model import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
 _CONTAINER = "use the container image instead (k8s/image)"
 _GLIBC = (2, 35)
 
@@ -85,7 +90,8 @@ def _embedded(folder: Path) -> Installation:
 
 
 def _add_onnxruntime(folder: Path) -> Path:
-    (folder / "onnxruntime").symlink_to(_OUR_BACKENDS / "onnxruntime")
+    (folder / "onnxruntime").mkdir()
+    (folder / "onnxruntime" / "model.py").write_text(_OUR_BACKEND)
     return folder
 
 

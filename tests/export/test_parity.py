@@ -142,11 +142,6 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert last_line(capsys) == f"sadtalker-export: {tmp_path / 'none.npz'}: not found"
 
 
-def test_a_directory_that_is_no_model_repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert parity(FIGURES / "preparation.npz", "--repository", str(tmp_path)) == 2
-    assert "--repository names the directory of Triton models" in last_line(capsys)
-
-
 def test_every_array_has_one_producer() -> None:
     for file in FIGURES.glob("*.npz"):
         with np.load(file) as figures:

@@ -1,6 +1,5 @@
 """Model configurations turned into ONNX Runtime sessions, without Triton."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,7 @@ import onnxruntime as ort
 import pytest
 import throwaway_repository as throwaway
 from onnx import TensorProto, helper
-
-_FILE = Path(__file__).parents[2] / "server" / "backends" / "onnxruntime" / "onnx_session.py"
-_SPEC = importlib.util.spec_from_file_location("onnx_session", _FILE)
-assert _SPEC is not None and _SPEC.loader is not None
-onnx_session = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(onnx_session)
+from sadtalker_runtime.onnx_backend import session as onnx_session
 
 
 def accelerated(kind: str, name: str, **parameters: str) -> dict[str, Any]:

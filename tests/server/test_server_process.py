@@ -222,7 +222,7 @@ def test_a_tritonserver_on_path_without_onnxruntime_gets_ours(
     root = tmp_path / "triton"
     (root / "backends").mkdir(parents=True)
     embedded = find_tritonserver("embedded", root / "backends")
-    (root / "backends" / "onnxruntime").unlink()
+    shutil.rmtree(root / "backends" / "onnxruntime")
     binary = root / "bin" / "tritonserver"
     binary.parent.mkdir()
     settings = " ".join(f"{name}={shlex.quote(embedded.environment[name])}" for name in ("LD_LIBRARY_PATH", "PATH"))

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from sadtalker_runtime.speech.mel import mel_windows
 from torch import nn
 
-from ..repository_modules import repository_module
 from ..training.coefficients import COEFFICIENTS, Floats, Pose
 from ..training.portraits import Person
 from ..training.speech import Utterance, random_utterance
@@ -65,7 +65,7 @@ def mouth_opening(networks: Mapping[str, nn.Module], person: Person, utterance: 
 
 def speech_coefficients(networks: Mapping[str, nn.Module], utterance: Utterance, frames: int) -> Floats:
     """Coefficients [frames, 70] of a sentence: expression from audio2exp, no blinks, no head motion."""
-    windows = repository_module("audio2coeff", "mel").mel_windows(utterance.waveform, 0, frames)
+    windows = mel_windows(utterance.waveform, 0, frames)
     with torch.no_grad():
         expression = networks["audio2exp"](
             torch.from_numpy(windows), torch.zeros(frames, 64), torch.zeros(frames, 1)

@@ -1,10 +1,9 @@
-"""What a producer works with: inputs by name, networks with deterministic weights, and the server's own modules."""
+"""What a producer works with: inputs by name and networks with deterministic weights."""
 
 import gc
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from ..checkpoint import loading, synthetic
 from ..checkpoint.layout import Shape
 from ..errors import UsageError
 from ..presets import PRESETS
-from ..repository_modules import repository_module
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,11 +27,10 @@ Figures = Mapping[str, Array]
 class Bench:
     """Everything is made when first asked for and kept until `release`."""
 
-    def __init__(self, figures: Figures, *, prefix: str, runtime: str, repository: Path) -> None:
+    def __init__(self, figures: Figures, *, prefix: str, runtime: str) -> None:
         self.figures = figures
         self.onnx = runtime == "onnx"
         self._prefix = prefix
-        self._repository = repository
         self._networks: dict[str, nn.Module] = {}
         self._sessions: dict[tuple[str, int], onnxruntime.InferenceSession] = {}
 
@@ -67,10 +64,6 @@ class Bench:
         """
         outputs = self._session(name, size).run(None, {key: value.numpy() for key, value in inputs.items()})
         return tuple(torch.from_numpy(output) for output in outputs)
-
-    def module(self, model: str, name: str) -> ModuleType:
-        """A module of the model repository: the very code that Triton runs."""
-        return repository_module(model, name, self._repository)
 
     def release(self, keep: Collection[str]) -> None:
         """Forget all networks and sessions but those named."""

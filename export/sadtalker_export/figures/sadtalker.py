@@ -1,6 +1,7 @@
 """The arrays of SadTalker's networks. The shapes and names of the inputs are those the figures were made with."""
 
 import torch
+from sadtalker_runtime.speech.pose import pose_chunks, smooth
 from torch import Tensor
 
 from ..networks.appearance_encoder import AppearanceEncoder
@@ -65,13 +66,12 @@ def audio2exp(bench: Bench) -> Values:
 
 @producer(r"audio2pose\.pose(_smoothed)?", networks={"audio2pose"}, exported={"audio2pose"})
 def audio2pose(bench: Bench) -> Values:
-    code = bench.module("audio2coeff", "pose")
     frames = bench.frames("audio2pose.")
     mel = _mel_windows(bench, frames)
     reference = bench.input("ref", (1, 1, COEFFICIENTS))[0, :, EXPRESSION:]
     style = torch.tensor([[POSE_STYLE]])
     pose = [reference]
-    for chunk in code.pose_chunks(0, frames, frames):
+    for chunk in pose_chunks(0, frames, frames):
         heard, latent = mel[torch.from_numpy(chunk.heard)][None], bench.input(f"z{chunk.index}", (1, LATENT))
         if bench.onnx:
             inputs = {"mel": heard, "latent": latent, "pose_style": style, "reference_pose": reference}
@@ -80,7 +80,7 @@ def audio2pose(bench: Bench) -> Values:
             motion = bench.network("audio2pose", Audio2Pose)(heard, latent, style, reference)
         pose.append(reference + motion[0, chunk.start - chunk.stop :])
     whole = torch.cat(pose)
-    return {"audio2pose.pose": whole[None], "audio2pose.pose_smoothed": code.smooth(whole.numpy())[None]}
+    return {"audio2pose.pose": whole[None], "audio2pose.pose_smoothed": smooth(whole.numpy())[None]}
 
 
 @producer(r"reconstruction\.coeffs", networks={"face_reconstruction"}, exported={"face_reconstruction"})

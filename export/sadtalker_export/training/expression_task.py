@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from sadtalker_runtime.speech.mel import mel_windows
 from torch import Tensor, nn
 
 from ..networks.audio2exp import EXPRESSION
-from ..repository_modules import repository_module
 from .coefficients import BLINK, BROWS, CORNERS, JAW, Floats
 from .speech import random_utterance
 from .task import Losses, Material, Task
@@ -22,12 +22,11 @@ _WEIGHTS = {JAW: 3.0, BLINK: 2.0}
 
 def speech_frames(rng: np.random.Generator, utterances: int) -> tuple[Floats, Floats]:
     """Mel windows [T, 80, 16] and the mouth's blendshapes [T, 4] of made-up speech."""
-    mel = repository_module("audio2coeff", "mel")
     windows, shapes = [], []
     for _ in range(utterances):
         utterance = random_utterance(rng)
         shape = mouth_shapes(utterance)
-        windows.append(mel.mel_windows(utterance.waveform, 0, len(shape)))
+        windows.append(mel_windows(utterance.waveform, 0, len(shape)))
         shapes.append(shape)
     return np.concatenate(windows), np.concatenate(shapes)
 

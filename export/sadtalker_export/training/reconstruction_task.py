@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from sadtalker_runtime.portrait.alignment import align
 from torch import Tensor, nn
 
 from ..networks.audio2exp import EXPRESSION
 from ..networks.face_reconstruction import GROUPS
-from ..repository_modules import repository_module
 from .coefficients import BLENDSHAPES, COEFFICIENTS, Floats
 from .episodes import Episode, episode, episode_buffer
 from .task import Losses, Material, Task
@@ -31,7 +31,6 @@ def motion_coefficients(answer: Tensor) -> Tensor:
 
 def aligned_crops(made: Episode, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Every frame of an episode as the portrait crop aligns it, [F, 3, 224, 224], and its coefficients [F, 70]."""
-    align = repository_module("portrait_crop", "alignment").align
     crops = []
     for picture in (made.source, *made.driving):
         centre = LANDMARKS.mean(0)

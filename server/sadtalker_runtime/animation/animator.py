@@ -1,0 +1,243 @@
+"""One video from beginning to end: decodes the speech, encodes the portrait, renders chunk after chunk, muxes."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from sadtalker_runtime.animation.calls import Call
+from sadtalker_runtime.animation.coefficient_stream import CoefficientStream
+from sadtalker_runtime.animation.head_angles import NO_ANGLE, angle_curves
+from sadtalker_runtime.animation.performances import Performance, prepare
+from sadtalker_runtime.animation.portraits import Portrait, PortraitCache, pixel_aspect
+from sadtalker_runtime.animation.windows import (
+    CHUNK,
+    chunk_angles,
+    chunk_count,
+    chunk_windows,
+    needed,
+    placed,
+    source_coefficients,
+    source_windows,
+    styled,
+)
+from sadtalker_runtime.arrays import Array
+from sadtalker_runtime.blending.scene import Scene
+from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.media.audio import Track
+from sadtalker_runtime.media.mp4 import FragmentedMp4
+from sadtalker_runtime.media.poster import png
+from sadtalker_runtime.options import ENHANCERS, Options
+
+
+class Observer(Protocol):
+    """Is told how the work goes."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Surrounds one run of a stage: portrait, decoding, coefficients, render or encode."""
+
+    def portrait_lookup(self, hit: bool) -> None: ...
+
+    def frames_rendered(self, frames: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """The next bytes of a video."""
+
+    video: bytes
+    frames_done: int
+    """Frames of the video that are complete with these bytes."""
+    frames_total: int
+
+    @property
+    def last(self) -> bool:
+        return self.frames_done == self.frames_total
+
+
+class Animator:
+    """Makes videos side by side, with the portraits of past ones at hand.
+
+    Args:
+        call: runs the other models.
+        installed: whether the server has a model.
+        observer: for metrics.
+        size: width and height of the frames that the renderer gives, pixels.
+        max_audio_seconds: longer recordings, videos and loops are refused.
+        chunks_in_flight: how many chunks of a video may be rendered at a time.
+        cached_portraits: how many encoded portraits are kept, 8 MiB each, and up to 17 MiB for a whole Full HD picture.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        installed: Callable[[str], bool],
+        observer: Observer,
+        size: int,
+        max_audio_seconds: float,
+        chunks_in_flight: int,
+        cached_portraits: int,
+    ) -> None:
+        self._call = call
+        self._installed = installed
+        self._observer = observer
+        self._size = size
+        self._max_audio_seconds = max_audio_seconds
+        self._chunks_in_flight = chunks_in_flight
+        self._portraits = PortraitCache(self._encode_portrait, cached_portraits, observer.portrait_lookup)
+
+    async def animate(self, image: bytes, audio: bytes | None, options: Options) -> AsyncGenerator[Fragment, None]:
+        """Yields the video in fragments of 5 frames, the last one perhaps shorter. Close it to stop the work.
+
+        Raises:
+            InputError: the recording or a video cannot be used, or the server lacks what the options ask for.
+            Exception: what `call` raises, for instance when the portrait cannot be used.
+        """
+        if options.size not in (None, self._size):
+            raise InputError(f"size: expected {self._size}, which this server renders, got {options.size}")
+        if options.enhance != "none" and not self._installed(renderer(options)):
+            raise InputError(f"enhance: {options.enhance} is not installed on this server, expected none")
+        encoding = asyncio.create_task(self._portraits.get(image, options.crop, options.face_index, options.full))
+        try:
+            with self._observer.stage("decoding"):
+                performance = await asyncio.to_thread(prepare, self._call, audio, options, self._max_audio_seconds)
+            portrait = await encoding
+        finally:
+            encoding.cancel()
+        try:
+            async with aclosing(self._render(portrait, performance, options)) as chunks:
+                if options.poster:
+                    finished = await asyncio.to_thread(finisher, portrait)
+                    picture = await asyncio.to_thread(next, iter(finished((await anext(chunks))[:1])))
+                    yield Fragment(await asyncio.to_thread(png, picture, portrait.pixel_aspect), 1, 1)
+                    return
+                side = self._size * ENHANCERS[options.enhance]
+                size = portrait.scene.size if portrait.scene else (side, side)
+                async with aclosing(self._encode(chunks, performance, portrait, size)) as fragments:
+                    async for fragment in fragments:
+                        yield fragment
+        finally:
+            await performance.close()
+
+    async def _encode(
+        self,
+        chunks: AsyncGenerator[Array, None],
+        performance: Performance,
+        portrait: Portrait,
+        size: tuple[int, int],
+    ) -> AsyncGenerator[Fragment, None]:
+        sound, frames, done = performance.sound, performance.frames, 0
+        track, finished = await asyncio.to_thread(Track, sound), await asyncio.to_thread(finisher, portrait)
+        try:
+            writer = await asyncio.to_thread(
+                FragmentedMp4, frames, *size, sound.channels, track.read, portrait.pixel_aspect
+            )
+            try:
+                async for pictures in chunks:
+                    with self._observer.stage("encode"):
+                        video = await asyncio.to_thread(writer.write, finished(pictures))
+                    done += len(pictures)
+                    yield Fragment(video, done, frames)
+            finally:
+                writer.close()
+        finally:
+            track.close()
+
+    async def _encode_portrait(self, image: bytes, crop: str, face_index: int, full: bool) -> Portrait:
+        with self._observer.stage("portrait"):
+            asked = {
+                "image": np.array([[image]], np.object_),
+                "crop": np.array([[crop.encode()]], np.object_),
+                "face_index": np.array([[face_index]], np.int32),
+            }
+            found = ["appearance", "canonical_keypoints", "coefficients", "geometry", "alignment", "landmarks"]
+            found += ["picture"] if full else []
+            results = await self._call("encode_portrait", asked, *found)
+            appearance, canonical_keypoints, reconstruction, geometry, alignment, landmarks, *picture = results
+            coefficients = source_coefficients(reconstruction[0])
+            placement = alignment[0, 2:] if full else alignment[0, :0]
+            scene = await asyncio.to_thread(Scene, picture[0][0], geometry[0, :4].tolist()) if full else None
+            [keypoints] = await self._call(
+                motion_model(full),
+                {
+                    "canonical_keypoints": canonical_keypoints,
+                    "coefficient_windows": source_windows(np.concatenate([coefficients, placement]))[None],
+                    "head_angles": np.full((1, CHUNK, 3), NO_ANGLE, np.float32),
+                },
+                "keypoints",
+            )
+        renderer_inputs = {
+            "appearance": appearance,
+            "canonical_keypoints": canonical_keypoints,
+            "source_keypoints": keypoints[:, 0],
+        }
+        aspect = Fraction(1) if full else pixel_aspect(geometry[0])
+        return Portrait(renderer_inputs, {"landmarks": landmarks}, coefficients, aspect, placement, scene)
+
+    async def _render(
+        self, portrait: Portrait, performance: Performance, options: Options
+    ) -> AsyncGenerator[Array, None]:
+        """Yields the frames of one chunk after the other: uint8 [up to 5, side, side, 3]."""
+        frames, loops = performance.frames, performance.loops
+        fetch = partial(self._fetch_coefficients, portrait, performance, options)
+        coefficients = CoefficientStream(frames, fetch, loops)
+        angles = angle_curves((options.yaw, options.pitch, options.roll), frames, loops)
+        rendering: deque[asyncio.Task[Array]] = deque()
+        try:
+            for chunk in range(chunk_count(frames)):
+                known = await coefficients.first(needed(chunk, frames))
+                motion = {
+                    "coefficient_windows": placed(chunk_windows(known, chunk, frames, loops), portrait.placement)[None],
+                    "head_angles": chunk_angles(angles, chunk)[None],
+                }
+                if options.enhance != "none":
+                    motion |= portrait.enhancer_inputs
+                left = frames - chunk * CHUNK
+                rendering.append(asyncio.create_task(self._render_chunk(renderer(options), portrait, motion, left)))
+                # The first chunk travels alone: in one batch with the next ones it would take as long as all of them.
+                if chunk == 0 or len(rendering) == self._chunks_in_flight:
+                    yield await rendering.popleft()
+            while rendering:
+                yield await rendering.popleft()
+        finally:
+            for task in rendering:
+                task.cancel()
+            await asyncio.gather(*rendering, return_exceptions=True)
+            await coefficients.close()
+
+    async def _fetch_coefficients(
+        self, portrait: Portrait, performance: Performance, options: Options, start: int, stop: int
+    ) -> Array:
+        with self._observer.stage("coefficients"):
+            values = await performance.coefficients(portrait.coefficients, start, stop)
+        head_motion_scale = 0.0 if options.still else options.head_motion_scale
+        return styled(values, portrait.coefficients, options.expression_scale, head_motion_scale)
+
+    async def _render_chunk(self, model: str, portrait: Portrait, motion: dict[str, Array], frames_left: int) -> Array:
+        with self._observer.stage("render"):
+            [pictures] = await self._call(model, {**portrait.renderer_inputs, **motion}, "frames")
+        pictures = pictures[0, :frames_left]
+        self._observer.frames_rendered(len(pictures))
+        return pictures
+
+
+def renderer(options: Options) -> str:
+    """The model that makes frames as asked."""
+    return "render_frames" + "_full" * options.full + "_enhanced" * (options.enhance != "none")
+
+
+def finisher(portrait: Portrait) -> Callable[[Array], Iterable[Array]]:
+    """Makes of a video's frames what is shown, one after the other: them alone, or within the portrait's picture."""
+    if portrait.scene is None:
+        return lambda frames: frames
+    return partial(portrait.scene.with_frames, canvas=portrait.scene.canvas())
+
+
+def motion_model(full: bool) -> str:
+    return "motion_full" if full else "motion"

@@ -1,0 +1,52 @@
+"""The coefficients that drive a video, asked for a little ahead of the renderer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import chain
+
+import numpy as np
+
+from sadtalker_runtime.animation.windows import RADIUS, SIZE, ranges
+from sadtalker_runtime.arrays import Array
+
+Fetch = Callable[[int, int], Awaitable[Array]]
+"""Gives the coefficients of frames [start, stop): float32 [stop - start, 70]."""
+
+
+class CoefficientStream:
+    """Fetches range after range, one of them ahead of what is needed: never the whole clip at once.
+
+    Of a video that loops, what its first frames see of its last is fetched before all else (and again in its turn).
+    Must be made in a running event loop and closed.
+    """
+
+    def __init__(self, frames: int, fetch: Fetch, loops: bool = False) -> None:
+        self._fetch = fetch
+        ends = [(frames - RADIUS, frames)] if loops else []
+        self._ranges = chain(ends, ranges(frames))
+        self._values = np.empty((frames, SIZE), np.float32)
+        self._known = 0
+        self._coming = self._ask()
+
+    async def first(self, count: int) -> Array:
+        """Coefficients float32 [frames, 70], of which the first `count` are known, and of a loop also the last 13.
+
+        Raises what `fetch` raises.
+        """
+        while self._known < count:
+            self._known = await self._coming
+            self._coming = self._ask()
+        return self._values
+
+    async def close(self) -> None:
+        """Stops asking."""
+        self._coming.cancel()
+        await asyncio.gather(self._coming, return_exceptions=True)
+
+    def _ask(self) -> asyncio.Task[int]:
+        return asyncio.create_task(self._store(*next(self._ranges, (self._known, self._known))))
+
+    async def _store(self, start: int, stop: int) -> int:
+        if start < stop:
+            self._values[start:stop] = await self._fetch(start, stop)
+        return stop if start <= self._known else self._known

@@ -1,0 +1,163 @@
+"""What moves a portrait through a video, frame by frame: its speech, another face, or nothing but time."""
+
+from typing import Protocol
+
+import numpy as np
+
+from sadtalker_runtime.animation.calls import Call
+from sadtalker_runtime.animation.driving import DrivingFace
+from sadtalker_runtime.animation.windows import EXPRESSION_SIZE
+from sadtalker_runtime.arrays import Array
+from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.media.audio import SILENCE, Sound, decode
+from sadtalker_runtime.media.video import Video, inspect
+from sadtalker_runtime.options import MIN_IDLE, Options
+from sadtalker_runtime.speech.blinks import blink_curve, blink_curve_at_rate, blink_curve_at_times
+from sadtalker_runtime.timing import FRAME_RATE, SAMPLES_PER_FRAME
+
+SETTLING = 25  # frames in which a loop leaves the portrait's pose, and comes back to it
+
+
+class Performance(Protocol):
+    """How one video goes."""
+
+    frames: int
+    loops: bool
+    """Whether the last frame is followed by the first."""
+    sound: Sound
+
+    async def coefficients(self, source: Array, start: int, stop: int) -> Array:
+        """Coefficients of frames [start, stop) for a portrait with `source` [70]: float32 [stop - start, 70].
+
+        Raises InputError, when a video that is looked at turns out to show no face.
+        """
+
+    async def close(self) -> None:
+        """Lets go of decoders."""
+
+
+def prepare(call: Call, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
+    """Decodes what is needed beforehand: all speech, of videos their length.
+
+    Raises:
+        InputError: a recording or video cannot be used, is longer than `max_seconds`, or none is there.
+    """
+    idle = options.idle
+    if idle is not None:
+        if audio is not None:
+            raise InputError("idle: expected without audio, which says itself how long it is")
+        if idle > max_seconds:
+            raise InputError(f"idle: expected at most {max_seconds:g} seconds, got {idle:g}")
+    elif audio is None and options.driving is None:
+        idle = MIN_IDLE
+        if not options.poster:
+            raise InputError("audio: expected a recording, or driving or idle instead, got none of them")
+    recording = None if audio is None else decode(audio, max_seconds)
+    if options.driving is not None:
+        video = inspect("driving", options.driving, max_seconds)
+        return Driven(call, video, recording.sound if recording else video.sound or SILENCE)
+    pose, eyes = (
+        inspect(name, data, max_seconds) if (data := getattr(options, name)) is not None else None
+        for name in ("pose_reference", "blink_reference")
+    )
+    if recording is None:
+        silence = np.zeros(round((idle or MIN_IDLE) * FRAME_RATE) * SAMPLES_PER_FRAME, np.float32)
+        return Speech(call, silence, SILENCE, options, pose, eyes, loops=True)
+    return Speech(call, recording.waveform, recording.sound, options, pose, eyes)
+
+
+class Driven:
+    """Does what the face in a video does."""
+
+    loops = False
+
+    def __init__(self, call: Call, video: Video, sound: Sound) -> None:
+        self._face = DrivingFace(call, video)
+        self.frames = video.frames
+        self.sound = sound
+
+    async def coefficients(self, source: Array, start: int, stop: int) -> Array:
+        return await self._face.coefficients(start, stop)
+
+    async def close(self) -> None:
+        await self._face.close()
+
+
+class Speech:
+    """Speaks a recording or, in a loop, keeps silent; head motion and blinks are drawn by the seed.
+
+    Args:
+        waveform: float32 [samples], 16 kHz.
+        pose: its face moves the head instead, from the portrait's pose as from its own first.
+        eyes: its face has the expression, eyes included, that the speech is spoken with.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        waveform: Array,
+        sound: Sound,
+        options: Options,
+        pose: Video | None = None,
+        eyes: Video | None = None,
+        loops: bool = False,
+    ) -> None:
+        self._call = call
+        self._options = options
+        self._waveform = waveform
+        self.frames = len(waveform) // SAMPLES_PER_FRAME
+        self.sound = sound
+        self.loops = loops
+        self._blinks = blinks(options, self.frames)
+        self._pose = DrivingFace(call, pose) if pose else None
+        self._eyes = DrivingFace(call, eyes) if eyes else None
+
+    async def coefficients(self, source: Array, start: int, stop: int) -> Array:
+        away = settled(start, stop, self.frames) if self.loops else np.float32(1)
+        inputs = {
+            "waveform": self._waveform,
+            "source_coefficients": source,
+            "pose_style": np.array([self._options.pose_style], np.int32),
+            "seed": np.array([self._options.seed], np.int64),
+            "blink": self._blinks[start:stop],
+            "frames": np.array([start, stop], np.int32),
+        }
+        if self._eyes:
+            expression = source[:EXPRESSION_SIZE]
+            seen = (await self._eyes.coefficients(start, stop))[:, :EXPRESSION_SIZE]
+            inputs["reference_expression"] = expression + away * (seen - expression)
+        [values] = await self._call("audio2coeff", inputs, "coefficients")
+        rest, pose = source[EXPRESSION_SIZE:], values[:, EXPRESSION_SIZE:]
+        if self._pose:
+            first = await self._pose.coefficients(0, 1)
+            pose = rest + (await self._pose.coefficients(start, stop) - first)[:, EXPRESSION_SIZE:]
+        if self.loops:
+            pose = rest + away * (pose - rest)
+        return np.concatenate([values[:, :EXPRESSION_SIZE], pose], axis=1)
+
+    async def close(self) -> None:
+        for face in (self._pose, self._eyes):
+            if face:
+                await face.close()
+
+
+def blinks(options: Options, frames: int) -> Array:
+    """How far the eyes are closed in every frame: float32 [frames], in [0, 1]."""
+    if not options.blink or options.blink_reference is not None:
+        return np.zeros(frames, np.float32)
+    if options.blink_times is not None:
+        return blink_curve_at_times(frames, np.atleast_1d(options.blink_times))
+    if options.blink_rate is not None:
+        return blink_curve_at_rate(frames, options.blink_rate, options.seed)
+    return blink_curve(frames, options.seed)
+
+
+def settled(start: int, stop: int, frames: int) -> Array:
+    """How far frames [start, stop) of a loop are from its ends, where it meets itself: float32 [stop - start, 1].
+
+    0 at the ends and 1 from one second away from them, smooth everywhere.
+    """
+    at = np.arange(start, stop)
+    x = np.minimum(np.minimum(at, frames - at) / min(SETTLING, frames / 2), 1)
+    away: Array = (x * x * (3 - 2 * x)).astype(np.float32)[:, None]
+    return away

@@ -1,0 +1,79 @@
+"""Encoded portraits, kept by content."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sadtalker_runtime.arrays import Array
+from sadtalker_runtime.blending.scene import Scene
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What is known about a portrait."""
+
+    renderer_inputs: dict[str, Array]
+    """Tensors that every call of the renderer is given, by name, with a batch dimension of 1."""
+    enhancer_inputs: dict[str, Array]
+    """What it is given besides when the face is to be restored."""
+    coefficients: Array
+    """float32 [70]: 64 expression, 3 angles, 3 translations."""
+    pixel_aspect: Fraction
+    """Width by height of a pixel of the face, which fills a square even where the picture's edge made it oblong."""
+    placement: Array
+    """float32 [3] where the whole picture is shown, else [0]: scale, x and y of the 3-D alignment, for the renderer."""
+    scene: Scene | None
+    """The whole picture where it is shown."""
+
+
+def pixel_aspect(geometry: Array) -> Fraction:
+    """Of a face cut out at left, top, right, bottom (the first four of `geometry`) and resized to a square.
+
+    Within 1 % of square it is 1, lest players resample the picture for a pixel.
+    """
+    left, top, right, bottom = map(int, geometry[:4])
+    aspect = Fraction(right - left, bottom - top)
+    return aspect if abs(aspect - 1) > Fraction(1, 100) else Fraction(1)
+
+
+class PortraitCache:
+    """The most recently used portraits by the SHA-256 of their encoded picture and what was asked of it.
+
+    Callers that ask for the same new portrait at the same time share one encoding. A failed one is not kept.
+
+    Args:
+        encode: encodes a picture as asked.
+        entries: how many are kept.
+        on_lookup: is told of every lookup whether it was a hit; sharing a running encoding is one.
+    """
+
+    def __init__(
+        self, encode: Callable[..., Awaitable[Portrait]], entries: int, on_lookup: Callable[[bool], None]
+    ) -> None:
+        self._encode = encode
+        self._entries = entries
+        self._on_lookup = on_lookup
+        self._encodings: OrderedDict[Hashable, asyncio.Task[Portrait]] = OrderedDict()
+
+    async def get(self, image: bytes, *asked: Hashable) -> Portrait:
+        """`encode(image, *asked)`; raises what that raises."""
+        key = hashlib.sha256(image).digest(), *asked
+        encoding = self._encodings.get(key)
+        self._on_lookup(encoding is not None)
+        if encoding is None:
+            encoding = asyncio.ensure_future(self._encode(image, *asked))
+            encoding.add_done_callback(lambda done: self._forget_failure(key, done))
+            self._encodings[key] = encoding
+            while len(self._encodings) > self._entries:
+                self._encodings.popitem(last=False)
+        else:
+            self._encodings.move_to_end(key)
+        return await asyncio.shield(encoding)  # one caller's leaving must not take it from the others
+
+    def _forget_failure(self, key: Hashable, encoding: asyncio.Task[Portrait]) -> None:
+        failed = encoding.cancelled() or encoding.exception() is not None
+        if failed and self._encodings.get(key) is encoding:
+            del self._encodings[key]

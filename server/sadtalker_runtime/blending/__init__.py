@@ -1,0 +1,1 @@
+"""Blending: put rendered faces back into a whole picture without a seam."""

@@ -1,0 +1,127 @@
+"""Sine waves along the lines of one direction, and how far they reach across the lines: the solver at run time.
+
+`poisson_tables` computes an `Axis` once per rectangle; `poisson` sums two of them for every frame.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from sadtalker_runtime.arrays import Floats
+
+# As in OpenCV: two pixels at the rectangle's edge stay the picture's (its mask ends at the first, the equation at the
+# second), and further in the frame's gradients begin three pixels after the mask.
+EDGE = 2
+BEFORE, AFTER = 2, 1  # lines inside of that edge where nothing is pasted; a forward difference reaches one line on
+STRIDE = 4
+FOLLOWING = 5  # lines from an edge of which only the first is summed up: the others follow, rounding grows sixfold each
+ACROSS = np.array([[-1, 4, -1]], np.float32)  # points along a line that make those at either side of it, in sum
+
+
+class Band(NamedTuple):
+    """Lines at `start` up to `stop` lines from an edge, and what arrives there of each wave that this edge radiates."""
+
+    start: int
+    stop: int
+    arriving: Floats  # [parities, edges, lines, 1, 1, waves]; as lines lie in the picture
+
+
+class Nodes(NamedTuple):
+    """Nodes that follow each other across the lines, and what arrives there of each wave that an edge radiates."""
+
+    place: slice
+    arriving: Floats  # [edges, nodes, waves], but for an edge's own lines
+    waves: Floats  # [waves, nodes along the lines]
+
+
+class Radiation(NamedTuple):
+    """What the first and the last line of the paste radiate."""
+
+    steps: Floats  # [3, 3, F, points]: sources at the first line, at the last line, and others along the last line
+    edges: Floats  # [parities, edges, 1, 3, F, waves]: heights of the waves
+    at_last_line: Floats  # [parities, 1, 3, F, waves]: what the very last line has in addition
+
+
+class Axis(NamedTuple):
+    """Sine waves along the lines of one direction, the longest first, and their decay across the lines.
+
+    Every other wave, from the first, has a second half that mirrors the first; the others' is the negative of it. So
+    waves come in these two parities, and half of each is enough.
+    """
+
+    points: int
+    near_lines: int  # of both edges
+    waves: Floats  # [parities, waves, first half of the points], orthonormal
+    merging: Floats  # [parities, 1, 1, 1, waves]: one kind of source at the last line in terms of the other,
+    correcting: Floats  # [parities, 1, 1, 1, waves]: and what that misses on the very last line
+    near: list[Band]  # what interpolation lacks
+    nodes: list[Nodes]  # at every fourth line
+
+    def radiation(self, first: Floats, last: Floats) -> Radiation:
+        """Of the paste's steps at its first and last line [3, F, points pasted]."""
+        half = self.waves.shape[2]
+        steps = np.zeros((3, *first.shape[:2], self.points), np.float32)
+        steps[0, ..., BEFORE : -AFTER - 1] = first[..., :-1]
+        steps[1, ..., BEFORE : -AFTER - 1] = last[..., :-1]
+        steps[2, ..., BEFORE:-AFTER] = last
+        there, mirrored = steps[..., :half], steps[..., : -half - 1 : -1]
+        folded = np.empty((2, *there.shape), np.float32)
+        np.add(there, mirrored, out=folded[0])
+        np.subtract(there, mirrored, out=folded[1])
+        if self.points % 2:
+            folded[0, ..., -1] /= 2  # the point in the middle is its own mirror image
+        found = folded.reshape(2, -1, half) @ self.waves.swapaxes(1, 2)
+        heights = found.reshape(2, 3, 1, *first.shape[:2], -1)
+        heights[:, 1] += self.merging * heights[:, 2]
+        return Radiation(steps, heights[:, :2], self.correcting * heights[:, 2])
+
+    def at_nodes(self, radiation: Radiation) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Some nodes across the lines, [3, F, those nodes, waves]: heights of waves, and these waves."""
+        most = max(len(nodes.waves) for nodes in self.nodes)
+        first, last = radiation.edges[..., : most // 2].transpose(1, 3, 4, 2, 5, 0).reshape(2, 3, -1, 1, most)
+        for place, arriving, waves in self.nodes:
+            heights: Floats = first[..., : len(waves)] * arriving[0]
+            heights += last[..., : len(waves)] * arriving[1]
+            yield place, heights, waves
+
+    def at_edges(self, radiation: Radiation) -> Floats:
+        """The near lines as they lie in the picture: [lines, 3, F, points]."""
+        frames, half = radiation.steps.shape[2], self.waves.shape[2]
+        halves = np.empty((2, self.near_lines, 3 * frames, half), np.float32)
+        for start, stop, arriving in self.near:
+            count = arriving.shape[5]
+            heights = radiation.edges[..., :count] * arriving
+            if start == 0:
+                heights[:, 1] += radiation.at_last_line
+            waves = self.waves[:, :count]
+            for edge, there in enumerate((slice(start, stop), slice(self.near_lines - stop, self.near_lines - start))):
+                place = halves[:, there].reshape(2, -1, half)
+                np.matmul(heights[:, edge].reshape(2, -1, count), waves, out=place)
+        even, odd = halves.reshape(2, -1, half)
+        whole = np.empty((len(even), self.points), np.float32)
+        cv2.add(even, odd, whole[:, :half])
+        cv2.flip(cv2.subtract(even, odd, odd), 1, whole[:, -half:])
+        lines = whole.reshape(self.near_lines, 3 * frames, -1)
+        first, last, along_last = radiation.steps.reshape(3, 3 * frames, -1)
+        _follow(lines[:FOLLOWING], {1: -first, 2: first})
+        _follow(lines[: -FOLLOWING - 1 : -1], {0: -last, 1: last + _across(along_last) - 2 * along_last})
+        return lines.reshape(self.near_lines, 3, frames, -1)
+
+
+def _follow(lines: Floats, sources: dict[int, Floats]) -> None:
+    """Make the others of `lines` [lines, 3 * F, points] from the first, by Poisson's equation with given sources."""
+    for i, (line, after) in enumerate(pairwise(lines)):
+        _across(line, after)
+        if i > 0:
+            cv2.subtract(after, lines[i - 1], after)
+        if i in sources:
+            cv2.add(after, sources[i], after)
+
+
+def _across(lines: Floats, out: Floats | None = None) -> Floats:
+    """What the lines at either side of each of some lines [lines, points] add up to, where there are no sources."""
+    sums: Floats = cv2.filter2D(lines, -1, ACROSS, out, borderType=cv2.BORDER_CONSTANT)
+    return sums

@@ -1,0 +1,1 @@
+"""Media: decode what callers upload, encode the video that they get."""

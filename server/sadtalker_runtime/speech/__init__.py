@@ -1,0 +1,1 @@
+"""Speech: mel spectrogram, head pose over a clip, blinks."""

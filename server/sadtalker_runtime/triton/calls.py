@@ -1,0 +1,41 @@
+"""Calls from one model of the server to another."""
+
+import re
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from sadtalker_runtime.arrays import Array
+from sadtalker_runtime.errors import CallError
+
+_ROUTE = re.compile(r"^(in ensemble '[^']*', )+")  # what Triton puts before the words of a model
+
+
+async def call(model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
+    """Run `model` and return copies of some of its outputs, so that no shared memory stays in use.
+
+    Raises:
+        CallError: the model answered with an error.
+    """
+    return _results(await _request(model, inputs, outputs).async_exec(), outputs)
+
+
+def call_blocking(model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
+    """Run `model` as `call` does, for models that are no coroutines."""
+    return _results(_request(model, inputs, outputs).exec(), outputs)
+
+
+def _request(model: str, inputs: dict[str, Array], outputs: tuple[str, ...]) -> Any:
+    return pb_utils.InferenceRequest(
+        model_name=model,
+        requested_output_names=list(outputs),
+        inputs=[pb_utils.Tensor(name, np.ascontiguousarray(value)) for name, value in inputs.items()],
+        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+    )
+
+
+def _results(response: Any, outputs: tuple[str, ...]) -> list[Array]:
+    if response.has_error():
+        raise CallError(_ROUTE.sub("", response.error().message()))
+    return [np.array(pb_utils.get_output_tensor_by_name(response, name).as_numpy()) for name in outputs]

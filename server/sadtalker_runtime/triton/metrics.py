@@ -1,0 +1,70 @@
+"""What the server's metrics page tells about videos, next to Triton's own counters."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+STAGES = ("decoding", "portrait", "coefficients", "render", "encode")
+OUTCOMES = ("finished", "refused", "cancelled", "failed")
+SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
+REAL_TIME_FACTORS = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+
+
+class Metrics:
+    """Counters, gauges and histograms of one model instance; their names start with `sadtalker_`."""
+
+    def __init__(self) -> None:
+        self._families: list[Any] = []  # Triton forgets the metrics of a family that is not kept
+        counter, gauge, histogram = (
+            partial(self._family, getattr(pb_utils.MetricFamily, kind)) for kind in ("COUNTER", "GAUGE", "HISTOGRAM")
+        )
+        lookups = counter("portrait_cache_lookups_total", "Portraits looked up in the cache")
+        self._hits, self._misses = lookups.Metric({"result": "hit"}), lookups.Metric({"result": "miss"})
+        self._in_flight = gauge("videos_in_flight", "Videos being made").Metric({})
+        self._frames = counter("frames_rendered_total", "Video frames rendered").Metric({})
+        videos = counter("videos_total", "Videos by outcome")
+        self._videos = {outcome: videos.Metric({"outcome": outcome}) for outcome in OUTCOMES}
+        stages = histogram("stage_seconds", "Duration of one run of a stage")
+        self._stages = {stage: stages.Metric({"stage": stage}, buckets=SECONDS) for stage in STAGES}
+        self._first_fragment = histogram(
+            "first_fragment_seconds", "From the start of a video to its first fragment"
+        ).Metric({}, buckets=SECONDS)
+        self._real_time_factor = histogram(
+            "real_time_factor", "Seconds it took to make a second of finished video"
+        ).Metric({}, buckets=REAL_TIME_FACTORS)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times one run of a stage that does not fail."""
+        start = time.perf_counter()
+        yield
+        self._stages[name].observe(time.perf_counter() - start)
+
+    def portrait_lookup(self, hit: bool) -> None:
+        (self._hits if hit else self._misses).increment(1)
+
+    def frames_rendered(self, frames: int) -> None:
+        self._frames.increment(frames)
+
+    def video_started(self) -> None:
+        self._in_flight.increment(1)
+
+    def video_ended(self, outcome: str) -> None:
+        """`outcome`: one of OUTCOMES."""
+        self._in_flight.increment(-1)
+        self._videos[outcome].increment(1)
+
+    def first_fragment(self, seconds: float) -> None:
+        self._first_fragment.observe(seconds)
+
+    def real_time_factor(self, factor: float) -> None:
+        self._real_time_factor.observe(factor)
+
+    def _family(self, kind: Any, name: str, description: str) -> Any:
+        family = pb_utils.MetricFamily(name=f"sadtalker_{name}", description=description, kind=kind)
+        self._families.append(family)
+        return family

@@ -1,0 +1,22 @@
+"""Error responses of the TritonPythonModels."""
+
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from sadtalker_runtime.errors import REFUSED, CallError, InputError
+
+
+def error_response(model: str, error: Exception) -> Any:
+    """Build the response that reports `error`: refused input as INVALID_ARGUMENT, all else as INTERNAL, logged."""
+    if isinstance(error, InputError):
+        return failure(f"{REFUSED}{error}", "INVALID_ARG")
+    if isinstance(error, CallError):
+        return failure(str(error), "INVALID_ARG" if error.refused else "INTERNAL")
+    pb_utils.Logger.log_error(f"{model}: {error!r}")
+    return failure(f"{model} failed: {error!r}", "INTERNAL")
+
+
+def failure(message: str, code: str) -> Any:
+    """Build an error response; `code` is a name of pb_utils.TritonError."""
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code)))
