@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 from sadtalker_export.restoration_specs import SERVED_SPECS
 from sadtalker_export.specs import SIZED, SPECS, at_size
+from sadtalker_runtime.animation import windows
 from tritonclient.grpc import model_config_pb2
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,9 +78,8 @@ def test_an_engine_captures_and_warms_up_exact_batch_sizes(variant):
 
 def test_clips_ask_for_captured_sizes():
     """All ranges of a long video but the last, which is as long as what is left."""
-    windows = (REPOSITORY / "sadtalker" / "1" / "windows.py").read_text()
-    first, step, longest = map(int, re.search(r"FIRST_RANGE.* = (\d+), (\d+), (\d+)\n", windows).groups())
-    asked = {first, *(step * 2**i for i in range(8) if step * 2**i <= longest)}
+    step, longest = windows.POSE_CHUNK, windows.LONGEST_RANGE
+    asked = {windows.FIRST_RANGE, *(step * 2**i for i in range(8) if step * 2**i <= longest)}
     graphs = read(VARIANTS["audio2exp/tensorrt"]).optimization.cuda.graph_spec
     assert {graph.batch_size for graph in graphs} == asked
 
