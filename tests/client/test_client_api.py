@@ -26,6 +26,7 @@ def test_the_public_names_are_these():
         "ServerError",
         "ServerUnavailableError",
         "TLS",
+        "UploadLimits",
     ]
     assert all(hasattr(sadtalker_client, name) for name in sadtalker_client.__all__)
 
