@@ -53,7 +53,8 @@ class SharedVideo:
             seen = 0
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._ended or len(self._fragments) > seen)
+                    while not self._ended and len(self._fragments) == seen:
+                        self._changed.wait()
                     new = self._fragments[seen:]
                     if not new and self.error:
                         raise self.error
