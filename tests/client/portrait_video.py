@@ -4,14 +4,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sadtalker_export.repository_modules import repository_module
+from sadtalker_runtime.media.mp4 import FragmentedMp4
 
 FRAME_RATE = 25
 CHUNK = 5  # frames of a fragment
 SOUND_RATE = 48_000
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
-
-FragmentedMp4 = repository_module("sadtalker", "mp4").FragmentedMp4
 
 
 def portrait_video(seconds: float) -> list[bytes]:

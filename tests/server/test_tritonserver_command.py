@@ -142,7 +142,8 @@ def test_no_tritonserver_at_all(models: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert refusal(Server(models)) == (
-        "no tritonserver on PATH, and none embedded: pip install 'sadtalker-triton[server]'"
+        "no tritonserver on PATH, and none embedded: "
+        "pip install '.[server]' in a checkout of sadtalker-triton, or its release's wheel with that extra"
     )
     assert refusal(Server(models, tritonserver="/nowhere")) == "tritonserver: /nowhere is no executable file"
 
