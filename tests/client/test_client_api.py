@@ -3,9 +3,17 @@
 import inspect
 import subprocess
 import sys
+from importlib import metadata
 
 import sadtalker_client
+from packaging.requirements import Requirement
 from sadtalker_client import Animation, AsyncAnimation, AsyncSadTalkerClient, SadTalkerClient, SadTalkerError
+
+
+HEAVY = {
+    *("torch", "onnx", "onnxruntime", "av", "cv2", "scipy", "PIL", "rich", "matplotlib"),
+    *("sadtalker_server", "sadtalker_runtime", "sadtalker_export"),
+}
 
 
 def test_the_public_names_are_these():
@@ -58,6 +66,24 @@ def test_both_clients_take_the_same_arguments():
 
 
 def test_importing_it_is_light():
-    program = "import sadtalker_client, sys; print(*{'torch', 'rich', 'sadtalker_server'} & set(sys.modules))"
+    program = f"import sadtalker_client, sys; print(*{HEAVY} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_installing_it_is_light():
+    wanted, found = ["sadtalker-triton"], {}
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = metadata.distribution(name)
+            wanted += [
+                requirement.name
+                for requirement in map(Requirement, found[name].requires or [])
+                if not requirement.marker or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", "grpc"))
+            ]
+    del found["sadtalker-triton"]
+    assert {"numpy", "rich", "tritonclient", "grpcio"} <= found.keys()
+    assert not found.keys() & {*HEAVY - {"rich"}, "pillow", "opencv-python-headless", "onnxruntime-openvino", "nvidia-pytriton"}
+    files = [file.locate() for package in found.values() for file in package.files or []]
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 250e6  # 145 MB when this was written
