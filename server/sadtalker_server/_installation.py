@@ -65,6 +65,7 @@ def _embedded(folder: Path) -> Installation:
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
         raise ServerError(f"no tritonserver on PATH, and none embedded: {_SERVER_EXTRA}")
+    _check_numpy()
     # Symbolic links would not do: Triton refuses a backend library that lies outside its backend's folder.
     root = Path(spec.origin).parent / "tritonserver"
     shutil.copytree(root / "backends" / "python", folder / "python", ignore=shutil.ignore_patterns("__pycache__"))
@@ -112,6 +113,9 @@ def _check_platform() -> None:
         needed = ".".join(map(str, _GLIBC))
         found = f"{name} {version}".strip() or "another C library"
         raise ServerError(f"the embedded tritonserver needs glibc {needed} or newer, this is {found}; {_CONTAINER}")
+
+
+def _check_numpy() -> None:
     numpy = importlib.metadata.version("numpy")
     if not numpy.startswith("1."):
         raise ServerError(

@@ -141,6 +141,7 @@ def test_auto_prefers_the_server_on_path(
 def test_no_tritonserver_at_all(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.4.6")  # what the client alone installs
     assert refusal(Server(models)) == (
         "no tritonserver on PATH, and none embedded: "
         "pip install '.[server]' in a checkout of sadtalker-triton, or its release's wheel with that extra"
