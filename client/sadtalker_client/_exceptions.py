@@ -27,31 +27,31 @@ class SadTalkerError(Exception):
 
 
 class InvalidInputError(SadTalkerError):
-    """The portrait, the speech or an option was refused; the message says what was expected and what was given."""
+    """Refusal of the portrait, the speech or an option; the message says what was expected and what was given."""
 
 
 class ServerUnavailableError(SadTalkerError):
-    """Nothing answers at the address, or the server there is not ready or is shutting down."""
+    """No answer at the address, or from a server that is not ready or shutting down."""
 
 
 class QueueFullError(ServerUnavailableError):
-    """The server has as many requests waiting as it accepts."""
+    """Refusal by a server that has as many requests waiting as it accepts."""
 
 
 class DeadlineExceededError(SadTalkerError):
-    """The timeout passed before the animation was complete."""
+    """End of the timeout before the animation was complete."""
 
 
 class AnimationCancelledError(SadTalkerError):
-    """The animation was cancelled before it was complete."""
+    """Cancellation of the animation before it was complete."""
 
 
 class ServerError(SadTalkerError):
-    """The server failed while working on the request."""
+    """Failure of the server while working on the request."""
 
 
 class ProtocolError(SadTalkerError):
-    """The server's answer breaks the contract of the model `sadtalker`."""
+    """Answer that breaks the contract of the model `sadtalker`."""
 
 
 # Triton refuses some requests before a model sees them, and names no status for these in a stream.

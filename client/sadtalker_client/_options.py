@@ -32,7 +32,7 @@ class Options(TypedDict, total=False):
     pitch: KeyFrames | None
     """The head's angle up (positive with the demo weights) and down, as `yaw`."""
     roll: KeyFrames | None
-    """The head's tilt, as `yaw`; with the demo's weights, positive is clockwise."""
+    """The head's tilt, as `yaw`; with the demo weights, positive is clockwise."""
     seed: int | None
     """Seed of head motion and blinks, from 0 on; the same seed gives the same bytes."""
     blink: bool | None
@@ -56,8 +56,8 @@ class Options(TypedDict, total=False):
     size: int | None
     """Width and height of the picture in pixels; it must be what the server renders."""
     crop: str | None
-    """What the video shows: "crop", the face; "extcrop", more around it; "resize", the picture squeezed into a square;
-    "full" and "extfull", the whole picture in its own size, with the face, or more around it, blended in."""
+    """Part of the picture to show: "crop", the face; "extcrop", more around it; "resize", the picture squeezed into a
+    square; "full" and "extfull", the whole picture in its own size, with the face, or more around it, blended in."""
     face_index: int | None
     """Which of several faces: from left to right, from 0 on. By default the main one: the largest, or the clearest
     where the server has no learned detector."""
