@@ -29,7 +29,7 @@ serve: networks ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 
 	$(BIN)/sadtalker-server
 
 train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: MINUTES=25, on a GPU if there is one (needs espeak-ng)
-	$(BIN)/sadtalker-export train --minutes $(MINUTES)
+	$(BIN)/sadtalker-train --minutes $(MINUTES)
 
 bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/results/bench_official.*; DEVICE=cuda: its networks on a GPU
 	$(BIN)/python benchmarks/$(if $(filter cuda,$(DEVICE)),bench_gpu.py,bench.py)

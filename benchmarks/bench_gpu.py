@@ -32,9 +32,9 @@ from rich.console import Console
 from rich.progress import Progress
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.errors import UsageError
-from sadtalker_export.gpu import Gpu
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import FRAMES
+from sadtalker_export.tensorrt.gpu import Gpu
 from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[1]

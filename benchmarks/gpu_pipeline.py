@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from reference import model_module
-from sadtalker_export.precision import HalfPrecision
+from sadtalker_export.precision.forms import HalfPrecision
 from sadtalker_export.specs import SPECS
 from torch import Tensor, nn
 

@@ -62,7 +62,7 @@ PRESETS = {
             face_parser=FaceParserSize(widths=(8, 8, 8, 8, 8), blocks=1),
         ),
         Preset(
-            "demo",  # narrow but trained, by `sadtalker-export train`; see demo/README.md
+            "demo",  # narrow but trained, by `sadtalker-train`; see demo/README.md
             audio2exp=Audio2ExpSize(_DEMO_AUDIO),
             audio2pose=Audio2PoseSize(_TINY_AUDIO, hidden=64, unet_widths=(8, 16, 32, 64)),
             face_reconstruction=FaceReconstructionSize(ResNetSize(width=12, blocks=(1, 1, 1, 1))),

@@ -55,7 +55,7 @@ class NetworkSpec:
     """One exported network: `build` makes the module to export from the plain `networks` it names.
 
     `tensorrt` is for networks that are worth an engine; `max` is the `max_batch_size` of the model's configuration.
-    `half` and `places` name what reduced precision is allowed to touch and what it is not, see `precision`.
+    `half` and `position_inputs` name what reduced precision may touch and what it may not, see `precision.forms`.
     """
 
     name: str
@@ -67,7 +67,7 @@ class NetworkSpec:
     tensorrt: BatchProfile | None = None
     half: tuple[str, ...] = ()  # submodules of what `build` makes that compute in float16 in an fp16 export
     half_tolerance: float = 0.0  # as `tolerance`, of the fp16 export against the float32 module
-    places: frozenset[str] = frozenset()  # inputs that are positions: bf16 must not round them
+    position_inputs: frozenset[str] = frozenset()  # which bf16 must not round
     for_cpu: Callable[[nn.Module, str], nn.Module] | None = None  # exact rewrite that pays on CPUs only, by precision
 
 
@@ -192,7 +192,7 @@ SPECS = {
                 "renderer.decoder",
             ),
             half_tolerance=4,
-            places=frozenset({"source_keypoints", "driving_keypoints"}),
+            position_inputs=frozenset({"source_keypoints", "driving_keypoints"}),
             for_cpu=lambda module, precision: for_cpu(module, FRAMES, precision),
         ),
     )

@@ -59,7 +59,7 @@ def test_bad_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixtu
 def test_problems_are_told_without_a_traceback(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sadtalker_export import weights
+    from sadtalker_export.commands import weights
 
     def fail(*_: object) -> None:
         raise error

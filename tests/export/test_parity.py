@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sadtalker_export import cli
-from sadtalker_export.figures.registry import PRODUCERS, Tolerance
-from sadtalker_export.parity import Row, difference, planned
+from sadtalker_export.parity.comparison import Row, difference, planned
+from sadtalker_export.parity.registry import PRODUCERS, Tolerance
 
 FIGURES = Path(__file__).parent / "figures"
 

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from ..presets import PRESETS, Preset
 from . import synthetic
 from .layout import MAPPING_CROP, MAPPING_FULL, SADTALKER, CheckpointError, CheckpointFile
-from .manifest import build_networks, expected_shapes
+from .networks import build_networks, expected_shapes
 from .restoration_layout import RESTORATION
 
 DEMO = Path(__file__).parents[1] / "demo"  # the trained weights that come along
+OFFICIAL = Path("weights/official")
 _PRESET_MARKER = "generator.first.conv.weight"  # its length tells the presets apart
 _PARALLEL = "module."  # what data-parallel training puts before every key; some published files still have it
 
@@ -23,6 +24,21 @@ _PARALLEL = "module."  # what data-parallel training puts before every key; some
 def files(image_size: int = 256) -> tuple[CheckpointFile, ...]:
     """The checkpoint files that an image size needs."""
     return SADTALKER[image_size], MAPPING_CROP, MAPPING_FULL
+
+
+def load_weights(name: str, image_size: int = 256) -> tuple[Preset, dict[str, nn.Module]]:
+    """The networks that `--weights` names: `tiny`, `demo`, `official`, or a directory. Raises `CheckpointError`.
+
+    Those that find and restore faces are among them where their files are there. `tiny` has the enhancer, but no
+    detectors: made-up ones find no face.
+    """
+    if name == "tiny":
+        tiny = PRESETS["tiny"]
+        networks = synthetic_networks(tiny, image_size=image_size)
+        return tiny, networks | synthetic_networks(tiny, {"face_enhancer"})
+    directory = {"official": OFFICIAL, "demo": DEMO}.get(name, Path(name))
+    preset, networks = load_directory(directory, image_size)
+    return preset, networks | load_restoration(directory, preset)
 
 
 def load_directory(directory: Path, image_size: int = 256) -> tuple[Preset, dict[str, nn.Module]]:

@@ -33,7 +33,7 @@ class FrameEnhancer(nn.Module):
     The face is sampled, restored, and laid over the enlarged frame under a mask that fades towards the edges of its
     square. Outside of the square the frame is only enlarged.
 
-    The enhancer is brought to `precision`; places and colours are computed in that of the landmarks, float32.
+    The enhancer is brought to `precision`; positions and colours are computed in that of the landmarks, float32.
     """
 
     def __init__(self, enhancer: FaceEnhancer, precision: torch.dtype = torch.float32) -> None:
@@ -55,10 +55,10 @@ class FrameEnhancer(nn.Module):
         restored = self.enhancer((faces / 127.5 - 1).to(self.precision)).to(faces.dtype)
         restored = (restored.clamp(-1, 1) + 1) * 127.5
         centres = (pixels(SCALE * h, SCALE * w, alignment) + 0.5) / SCALE - 0.5
-        places = transform(alignment, centres)
-        mask = fading(places)
+        positions = transform(alignment, centres)
+        mask = fading(positions)
         enlarged = F.interpolate(images, scale_factor=float(SCALE), mode="bicubic", align_corners=False)
-        blended = enlarged + mask * (sample(restored, places, "zeros") - enlarged)
+        blended = enlarged + mask * (sample(restored, positions, "zeros") - enlarged)
         levels = blended.round().clamp(0, 255).permute(0, 2, 3, 1)
         return levels.reshape(-1, f, SCALE * h, SCALE * w, 3).to(torch.uint8)
 
@@ -104,16 +104,16 @@ def invert(matrix: Tensor) -> Tensor:
     return torch.cat([linear, -(linear @ matrix[:, :, 2:])], 2)
 
 
-def sample(images: Tensor, places: Tensor, padding: str) -> Tensor:
+def sample(images: Tensor, positions: Tensor, padding: str) -> Tensor:
     """Images [N, C, H, W] at pixels (x, y) [N, h, w, 2], bilinearly: [N, C, h, w]."""
     height, width = images.shape[2:]
-    grid = places * places.new_tensor([2 / (width - 1), 2 / (height - 1)]) - 1
+    grid = positions * positions.new_tensor([2 / (width - 1), 2 / (height - 1)]) - 1
     return F.grid_sample(images, grid, padding_mode=padding, align_corners=True)
 
 
-def fading(places: Tensor) -> Tensor:
-    """Weight of the restored face at places [N, H, W, 2] of its square: [N, 1, H, W] from 0 to 1, without a kink."""
-    distance = torch.minimum(places, FACE - 1 - places)
+def fading(positions: Tensor) -> Tensor:
+    """Weight of the restored face at positions [N, H, W, 2] of its square: [N, 1, H, W] from 0 to 1, without a kink."""
+    distance = torch.minimum(positions, FACE - 1 - positions)
     ramp = ((distance - FADE_FROM) / (FADE_TO - FADE_FROM)).clamp(0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
     return (ramp[..., 0] * ramp[..., 1]).unsqueeze(1)
