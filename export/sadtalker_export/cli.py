@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="sadtalker-export", description="From SadTalker's checkpoints to ONNX models."
+        prog="sadtalker-export", description="Turn SadTalker's checkpoints into ONNX models and TensorRT engines."
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:

@@ -249,7 +249,7 @@ def test_an_old_tensorrt_is_refused(
 def test_a_missing_graph_is_told(repository: Path, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     (repository / "motion" / "1" / "model.onnx").unlink()
     assert build(repository) == 2
-    assert "motion/1/model.onnx: not found; `sadtalker-export onnx` makes it" in capsys.readouterr().err
+    assert "motion/1/model.onnx: not found; `sadtalker-export onnx` writes it" in capsys.readouterr().err
 
 
 class Driver:

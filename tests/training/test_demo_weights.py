@@ -1,4 +1,4 @@
-"""The weights that come along: official files of the demo preset, and networks that do what they were taught."""
+"""The demo's weights: official files of the demo preset, and networks that do what they were taught."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the demo's motion coefficients mean, and how they move keypoints.
+"""The demo's motion coefficients: their meaning, and the motion of keypoints under them.
 
 Of the 70 coefficients of a frame (64 expression, 3 angles, 3 translation) the first seven of the expression carry
 the blendshapes below and the others are free; angles are pitch, yaw and roll in radians; of the translation only y is
@@ -28,11 +28,11 @@ KEYPOINTS = (
     *("left_corner", "right_corner", "upper_lip", "lower_lip", "chin"),
     *("left_jaw", "right_jaw", "forehead", "left_cheek", "right_cheek"),
 )
-"""Left and right are the picture's."""
+"""Left and right as seen in the picture."""
 
 
 def _keypoint_motion() -> Floats:
-    """Offset of every keypoint per unit of every blendshape: [7, 15, 3].
+    """Return the offset of every keypoint per unit of every blendshape: [7, 15, 3].
 
     About 1.2 times what the points themselves do on a face of usual size: the flow is a mixture of the keypoints'
     translations, so these must reach as far as the largest motion around them.
@@ -69,7 +69,7 @@ class Pose:
     shift: float = 0.0
 
     def rotation(self) -> Floats:
-        """R = Rx(pitch) Ry(yaw) Rz(roll), as the motion network composes it: [3, 3]."""
+        """Return R = Rx(pitch) Ry(yaw) Rz(roll), as the motion network composes it: [3, 3]."""
         (cx, sx), (cy, sy), (cz, sz) = ((math.cos(a), math.sin(a)) for a in (self.pitch, self.yaw, self.roll))
         x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
         y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -79,7 +79,7 @@ class Pose:
 
 
 def frame_coefficients(blendshapes: Floats, pose: Pose) -> Floats:
-    """The 70 coefficients of a frame from its seven blendshapes and its pose."""
+    """Return the 70 coefficients of a frame from its seven blendshapes and its pose."""
     coefficients = np.zeros(COEFFICIENTS, np.float32)
     coefficients[: len(BLENDSHAPES)] = blendshapes
     coefficients[[PITCH, YAW, ROLL, VERTICAL]] = pose.pitch, pose.yaw, pose.roll, pose.shift
@@ -87,18 +87,18 @@ def frame_coefficients(blendshapes: Floats, pose: Pose) -> Floats:
 
 
 def move_keypoints(canonical: Floats, blendshapes: Floats, pose: Pose) -> Floats:
-    """Keypoints [15, 3] of a frame from the canonical ones."""
+    """Return the keypoints [15, 3] of a frame from the canonical ones."""
     moved: Floats = canonical @ pose.rotation().T + np.einsum("c,ckd->kd", blendshapes, KEYPOINT_MOTION)
     moved[:, 1] += np.float32(pose.shift)
     return moved
 
 
 def random_blendshapes(rng: np.random.Generator, *, resting: bool = False) -> Floats:
-    """Seven blendshapes: those of speech and expression, or of a face that sits for its portrait."""
+    """Draw seven blendshapes: of speech and expression, or of a face that sits for its portrait."""
     values = np.zeros(len(BLENDSHAPES), np.float32)
     if resting:
         kind = rng.choice(["neutral", "smile", "any"], p=[0.35, 0.35, 0.3])
-        if kind == "smile":  # teeth, as in so many photographs
+        if kind == "smile":  # with teeth, as in many photographs
             values[[JAW, WIDTH, CORNERS, UPPER_LIP]] = rng.uniform((0, 0.1, 0.2, 0), (0.4, 1, 1, 1))
             values[BROWS] = rng.normal(0, 0.3)
         elif kind == "any":
@@ -117,7 +117,7 @@ def random_blendshapes(rng: np.random.Generator, *, resting: bool = False) -> Fl
 
 
 def random_pose(rng: np.random.Generator, *, resting: bool = False) -> Pose:
-    """A head turned as in conversation, or nearly frontal as in most portraits."""
+    """Draw a head turned as in conversation, or nearly frontal as in most portraits."""
     spread = 0.5 if resting else rng.choice([0.2, 1.0], p=[0.4, 0.6])
     pitch, yaw, roll = np.clip(rng.normal(0, (0.10, 0.16, 0.08)) * spread, -0.4, 0.4)
     return Pose(float(pitch), float(yaw), float(roll), float(rng.normal(0, 0.03) * spread))

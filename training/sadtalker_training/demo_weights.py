@@ -1,4 +1,4 @@
-"""The trained weights in the layout of the official files, in half precision, and what a later training starts from."""
+"""The demo's weights: written in the layout of the official files, in half precision, and resumed from."""
 
 import json
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def write_demo_weights(state: Path, directory: Path) -> None:
 
 
 def official_tensors(file: CheckpointFile, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """What a file holds, by official key: float16, and zeros for what only the original's training used."""
+    """Return the tensors of a file by official key: float16, and zeros where only the original's training used them."""
     tensors = {
         key: torch.zeros(shape, dtype=torch.float16) for key, shape in expected_shapes(file, PRESETS["demo"]).items()
     }
@@ -70,7 +70,7 @@ def write_history(state: Path, directory: Path) -> None:
 
 
 def resume(directory: Path, state: Path) -> None:
-    """Where a task has no state, make one of the weights and the history in a directory, if it has them.
+    """Make a state of the weights and the history in a directory for every task that has none, if both are there.
 
     The optimiser starts anew; the weights are those of the moving average.
     """
@@ -88,7 +88,7 @@ def resume(directory: Path, state: Path) -> None:
 
 
 def _seeing_the_crop(motion: nn.Module) -> nn.Module:
-    """The mapping that also sees where the face was cut out, and does not mind."""
+    """Return the mapping that also takes the crop's position, which it ignores."""
     full = build_networks(PRESETS["demo"], {"motion_full"})["motion_full"]
     state = dict(motion.state_dict())
     missing = FULL_COEFFICIENTS - state[_STEM].shape[1]

@@ -10,12 +10,12 @@ from sadtalker_export.networks.spade_decoder import SpectralConv2d
 from sadtalker_export.presets import Preset
 from torch import Tensor, nn
 
-STAYS = 2.0  # logit by which the background's motion, none, leads at first
-VISIBLE = 1.5  # logit of the occlusion map at first
+STAYS = 2.0  # initial logit of the background's motion, none, above the others
+VISIBLE = 1.5  # initial logit of the occlusion map
 
 
 def fresh_networks(preset: Preset, names: set[str], seed: int) -> dict[str, nn.Module]:
-    """The named networks of a preset with random weights of a seed, ready to train."""
+    """Build the named networks of a preset with random weights of a seed, ready to train."""
     torch.manual_seed(seed)
     networks = build_networks(preset, names)
     for network in networks.values():
@@ -44,7 +44,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _specialise(module: nn.Module) -> None:
-    """What the general rule would start badly."""
+    """Initialise the modules that the general rule would start badly."""
     if isinstance(module, ResidualBlock3d):  # the identity
         nn.init.zeros_(module.conv2.weight)
     elif isinstance(module, DenseMotion):
@@ -62,7 +62,7 @@ def _specialise(module: nn.Module) -> None:
 
 
 def anti_aliasing_filter() -> Tensor:
-    """The Gaussian before a shrinkage, for three channels: [3, 1, taps, taps]."""
+    """Return the Gaussian before a shrinkage, for three channels: [3, 1, taps, taps]."""
     sigma = (SHRINK - 1) / 2
     taps = torch.arange(BLUR_TAPS) - BLUR_TAPS // 2
     gaussian = torch.exp(-0.5 * (taps / sigma) ** 2)
@@ -72,7 +72,7 @@ def anti_aliasing_filter() -> Tensor:
 
 @torch.no_grad()
 def iterate_spectral_norm(module: nn.Module) -> None:
-    """One power iteration in every spectrally normalised convolution: u and v follow their weight."""
+    """Do one power iteration in every spectrally normalised convolution: u and v follow their weight."""
     for conv in module.modules():
         if isinstance(conv, SpectralConv2d):
             w = conv.weight_orig.flatten(1)

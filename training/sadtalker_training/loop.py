@@ -18,23 +18,23 @@ WARM_UP = 30  # steps
 FINAL_RATE = 0.03  # of the peak, at the end of the budget
 SLOW = 1 / 30
 CLIP = 5.0  # gradient norm
-AVERAGED = 0.998  # decay of the moving average per step, once there were many
+AVERAGED = 0.998  # decay of the moving average per step, after the first steps
 SAVED_EVERY = 120.0  # seconds
 
 
 @dataclass
 class Progress:
-    """Where a task stands, for those who watch."""
+    """The state of a task's training, for those who watch."""
 
     samples: int = 0
     steps: int = 0
     seconds: float = 0.0
     rate: float = 0.0  # samples per second in this call
-    losses: dict[str, float] = field(default_factory=dict)  # running context
+    losses: dict[str, float] = field(default_factory=dict)  # running means
 
 
 class Trainer:
-    """Trains one task; all that a later call needs to go on lies in `state_path`."""
+    """The training of one task; a later call goes on from the state in `state_path`."""
 
     def __init__(self, task: Task, state_path: Path) -> None:
         self.task, self.state_path = task, state_path
@@ -54,10 +54,11 @@ class Trainer:
 
     @property
     def done(self) -> bool:
+        """Return whether the budget is spent."""
         return self.progress.samples >= self.task.budget
 
     def train(self, deadline: float, report: Callable[[Progress], None]) -> None:
-        """Until the budget is spent or `time.monotonic()` passes the deadline; the state is saved now and then."""
+        """Train until the budget is spent or `time.monotonic()` passes the deadline; save the state now and then."""
         progress, task = self.progress, self.task
         started = saved = last = time.monotonic()
         first = progress.samples
@@ -78,7 +79,7 @@ class Trainer:
         self.save()
 
     def step(self, losses: Losses) -> None:
-        """One update of the weights and of their average."""
+        """Update the weights once, and their average."""
         total = torch.stack(list(losses.values())).sum()
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate() * group["share"]
@@ -98,11 +99,13 @@ class Trainer:
             self.progress.losses[name] = mean + 0.03 * (value.item() - mean)
 
     def learning_rate(self) -> float:
+        """Return the rate of the next step: a warm-up, then half a cosine over the budget."""
         done = min(1.0, self.progress.samples / self.task.budget)
         fall = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * done))
         return self.task.rate * fall * min(1.0, (self.progress.steps + 1) / WARM_UP)
 
     def state(self) -> dict[str, Any]:
+        """Return all that a later call needs."""
         return {
             "networks": {name: network.state_dict() for name, network in self.task.networks.items()},
             "averages": {name: network.state_dict() for name, network in self.averages.items()},
@@ -114,13 +117,14 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Atomically."""
+        """Write the state, atomically."""
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.state_path.with_name(self.state_path.name + ".partial")
         torch.save(self.state(), partial)
         partial.replace(self.state_path)
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
         for name, network in self.task.networks.items():
             network.load_state_dict(state["networks"][name])
             self.averages[name].load_state_dict(state["averages"][name])

@@ -1,4 +1,4 @@
-"""Tells glibc to keep what training gives back: every step asks for the same large tensors again."""
+"""A setting of glibc that keeps freed memory: every training step asks for the same large tensors again."""
 
 import ctypes
 import sys
@@ -8,7 +8,7 @@ _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """From now on freed memory stays with the process; fetching it anew, page by page, can take most of a step."""
+    """Keep freed memory in the process from now on; fetching it anew, page by page, can take most of a step."""
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

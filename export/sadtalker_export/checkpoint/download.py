@@ -1,4 +1,4 @@
-"""Fetching large files over HTTP: resumed where it was cut, checked before it gets its name."""
+"""Resumable downloads of large files over HTTP, checked before they get their names."""
 
 import hashlib
 import http.client
@@ -29,15 +29,16 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
+        """Return the last part of the URL."""
         return self.url.rpartition("/")[2]
 
 
 class _LostError(Exception):
-    """No answer, or a broken one: asking again may help."""
+    """An answer that is missing or broken: asking again may help."""
 
 
 class _RefusedError(Exception):
-    """The server's answer will not change by asking again."""
+    """An answer that will not change by asking again."""
 
 
 def fetch(file: RemoteFile, directory: Path, on_bytes: Advance) -> Path:
@@ -62,12 +63,12 @@ def fetch(file: RemoteFile, directory: Path, on_bytes: Advance) -> Path:
 
 
 def is_intact(path: Path, file: RemoteFile) -> bool:
-    """Whether a file on disk has the size and SHA-256 it must have."""
+    """Return whether a file on disk has the size and SHA-256 it must have."""
     return _length(path) == file.size and sha256(path) == file.sha256
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
+    """Return the SHA-256 of a file, as hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
@@ -76,7 +77,7 @@ def sha256(path: Path) -> str:
 
 
 def _complete(file: RemoteFile, partial: Path, on_bytes: Advance) -> None:
-    """Ask until the partial file is as long as the whole; attempts that bring nothing are counted."""
+    """Ask until the partial file is as long as the whole; give up after `ATTEMPTS` in a row that bring nothing."""
     furthest, fruitless = _length(partial), 0
     while _length(partial) < file.size:
         problem = "the connection ended early"
@@ -99,7 +100,7 @@ def _complete(file: RemoteFile, partial: Path, on_bytes: Advance) -> None:
 
 
 def _continue(file: RemoteFile, partial: Path, on_bytes: Advance) -> None:
-    """One request for the bytes that are not there yet."""
+    """Make one request for the bytes that are still missing."""
     have = _length(partial)
     with _open(file.url, have) as response:
         resumed = response.status == 206  # a plain 200 starts over
@@ -140,7 +141,7 @@ def _read(response: http.client.HTTPResponse, most: int) -> bytes:
 
 
 def _offered_size(response: http.client.HTTPResponse) -> int | None:
-    """Length of the whole file as the server states it."""
+    """Return the length of the whole file as the server states it."""
     text = response.headers.get("Content-Length")
     if response.status == 206:
         text = response.headers.get("Content-Range", "").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Which tensors, of which shapes, a checkpoint file of a preset must hold."""
+"""The networks of a preset, and the tensors that a checkpoint file of that preset must hold."""
 
 from collections.abc import Callable, Mapping
 
@@ -24,7 +24,7 @@ FULL_COEFFICIENTS = 73
 
 
 def build_networks(preset: Preset, names: set[str] | None = None) -> dict[str, nn.Module]:
-    """The networks of a preset (or those named), on the meta device: shapes without memory."""
+    """Build the networks of a preset (or those named) on the meta device: shapes without memory."""
     motion = preset.motion
     full = MotionSize(FULL_COEFFICIENTS, motion.width, motion.layers, motion.bins, motion.keypoints)
     makers: dict[str, Callable[[], nn.Module]] = {
@@ -46,7 +46,7 @@ def build_networks(preset: Preset, names: set[str] | None = None) -> dict[str, n
 
 
 def expected_shapes(file: CheckpointFile, preset: Preset) -> dict[str, Shape]:
-    """Official key -> shape of everything the file must hold, what only training used included."""
+    """Return official key -> shape of everything the file must hold, tensors of training only included."""
     shapes: dict[str, Shape] = {}
     for name, network in build_networks(preset, file.networks()).items():
         shapes |= {file.official(name, key): tuple(value.shape) for key, value in network.state_dict().items()}
@@ -56,7 +56,7 @@ def expected_shapes(file: CheckpointFile, preset: Preset) -> dict[str, Shape]:
 
 
 def _training_only(file: CheckpointFile, preset: Preset, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """What the file holds and no inference uses."""
+    """Return the shapes of the tensors that the file holds and no inference uses."""
     if file == GFPGAN:
         return _enhancer_training(preset)
     if file == PARSENET:
@@ -65,7 +65,7 @@ def _training_only(file: CheckpointFile, preset: Preset, shapes: Mapping[str, Sh
 
 
 def _enhancer_training(preset: Preset) -> dict[str, Shape]:
-    """The generator's mapping network and the pictures that the U-Net was supervised with at every resolution."""
+    """Return the generator's mapping network and the layers that supervised the U-Net at every resolution."""
     size = preset.face_enhancer
     found: dict[str, Shape] = {}
     for i in range(1, 16, 2):
@@ -78,7 +78,7 @@ def _enhancer_training(preset: Preset) -> dict[str, Shape]:
 
 
 def _pose_training(preset: Preset, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The encoder half of the pose VAE and its discriminator."""
+    """Return the encoder half of the pose VAE and its discriminator."""
     size = preset.audio2pose
     encoder, decoder = "audio2pose.netG.encoder.", "audio2pose.netG.decoder."
     motion = CHUNK_FRAMES * POSE

@@ -16,7 +16,12 @@ PER_FRAME = ("motion", "face_renderer", "face_enhancer")  # networks whose item 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="with exported networks")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        help="model repository with exported networks (default: %(default)s)",
+    )
     parser.add_argument("--nodes", metavar="NETWORK", help="list this network's costliest nodes instead")
 
 
@@ -28,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         if not path.is_file():
             if name not in SPECS:
                 continue
-            raise UsageError(f"{path}: not found; `sadtalker-export onnx` makes it")
+            raise UsageError(f"{path}: not found; `sadtalker-export onnx` writes it")
         if args.nodes not in (None, name):
             continue
         nodes = count(path)

@@ -18,23 +18,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         required=True,
         help=f"a directory of checkpoint files, `official` for {OFFICIAL}, `demo` for small trained networks "
-        "that come along, or `tiny` for smaller made-up ones",
+        "in this package, or `tiny` for smaller ones with synthetic weights",
     )
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="Triton model repository")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        help="Triton model repository (default: %(default)s)",
+    )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="fp32",
-        help="fp32: for CPUs; fp16: half precision inside the networks that are worth it, for GPUs; bf16: fp32, and "
-        "beside it what `sadtalker-server --model-config-name bf16` runs on a CPU (default: fp32)",
+        help="fp32: for CPUs; fp16: half precision inside the networks that gain from it, for GPUs; bf16: fp32, "
+        "and the files that `sadtalker-server --model-config-name bf16` runs on a CPU (default: fp32)",
     )
     parser.add_argument(
         "--size",
         type=int,
         choices=SIZES,
         default=SIZE,
-        help="edge of the rendered picture, in pixels, by the checkpoint made for it; 512 is what "
-        "`sadtalker-server --model-config-name 512` runs (default: 256)",
+        help="edge of the rendered picture in pixels, each with its own checkpoint; "
+        "`sadtalker-server --model-config-name 512` runs 512 (default: 256)",
     )
 
 

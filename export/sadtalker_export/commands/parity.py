@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[3] / "model_repository"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--figures", type=Path, required=True, metavar="FILE.npz", help="the reference arrays")
-    parser.add_argument("--prefix", default="", help="put before the name of every generated input (default: nothing)")
+    parser.add_argument("--prefix", default="", help="prefix of every generated input's name (default: none)")
     parser.add_argument(
         "--runtime",
         choices=("torch", "onnx"),
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repository",
         type=Path,
         default=REPOSITORY,
-        help="Triton models whose audio and geometry modules are checked (default: the checkout's model_repository)",
+        help="model repository whose audio and geometry modules are checked (default: the checkout's model_repository)",
     )
 
 

@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a directory of checkpoint files, `official` for {OFFICIAL}, `demo`, or `tiny`",
     )
     parser.add_argument("--precision", required=True, choices=ENGINES, help="the precision to compare with fp32")
-    parser.add_argument("--frames", type=int, default=10, help="per clip, whole chunks of 5 (default: %(default)s)")
+    parser.add_argument(
+        "--frames", type=int, default=10, help="frames per clip, in whole chunks of 5 (default: %(default)s)"
+    )
     parser.add_argument("--portrait", type=Path, default=PORTRAIT, help="a picture of one face (default: the example)")
     parser.add_argument(
         "--enhancer",

@@ -21,11 +21,20 @@ CACHE = Path("~/.cache/sadtalker/engines")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="with exported networks")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        help="model repository with exported networks (default: %(default)s)",
+    )
     parser.add_argument("--cache", type=Path, default=CACHE, help="where engines are kept (default: %(default)s)")
     names = [spec.name for spec in SERVED_SPECS.values() if spec.tensorrt]
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"of {', '.join(names)}")
-    parser.add_argument("--dry-run", action="store_true", help="tell what would be built; needs no TensorRT and no GPU")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=names, help=f"build only these of {', '.join(names)}"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would be built; needs neither TensorRT nor a GPU"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = [job(spec, args.repository) for spec in SERVED_SPECS.values() if spec.tensorrt and spec.name in wanted]
     refused = [f"{j.graph}: {reason}" for j in jobs for reason in refusals(j.graph)]
     if refused:
-        raise EngineError("TensorRT takes no such nodes:\n" + "\n".join(refused))
+        raise EngineError("TensorRT does not support these nodes:\n" + "\n".join(refused))
     if args.dry_run:
         dry = Console()
         dry.print(f"{args.cache}/<TensorRT version>-<GPU>/")

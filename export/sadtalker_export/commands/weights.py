@@ -1,4 +1,4 @@
-"""`sadtalker-export weights`: the official checkpoint files, downloaded, or synthetic ones in the same layout."""
+"""`sadtalker-export weights`: download the official checkpoint files, or write synthetic ones in the same layout."""
 
 import argparse
 from functools import partial
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--official", type=Path, metavar="DIR", help="download the published files into DIR")
     kind.add_argument("--synthetic", type=Path, metavar="DIR", help="write deterministic, meaningless weights into DIR")
     parser.add_argument(
-        "--size", nargs="+", type=int, choices=(256, 512), default=[256], help="image sizes (default: 256)"
+        "--size", nargs="+", type=int, choices=(256, 512), default=[256], help="picture sizes, in pixels (default: 256)"
     )
     parser.add_argument(
         "--with",
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def download(directory: Path, purposes: set[str], mirror: str | None = None) -> None:
-    """Bring the official files into a directory; intact ones stay, others of their name are moved aside."""
+    """Download the official files into a directory; keep intact ones, move others of the same name aside."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(None),
@@ -85,11 +85,11 @@ def _show(progress: Progress, task: TaskID, done: int) -> None:
 
 
 def write_synthetic_files(directory: Path, purposes: set[str], preset: str) -> None:
-    """Write the same files as `download` brings, of a preset, from deterministic values."""
+    """Write the files that `download` brings, of a preset, with deterministic values."""
     from ..checkpoint import (
         layout,
         loading,
-        restoration_layout,  # PyTorch, which a download does without
+        restoration_layout,  # they import PyTorch, which a download does not need
     )
     from ..presets import PRESETS
 

@@ -64,9 +64,10 @@ class FrameEnhancer(nn.Module):
 
 
 def similarity(points: Tensor, template: Tensor) -> Tensor:
-    """The rotation, scaling and shift [N, 2, 3] that takes points [N, P, 2] closest to a template [P, 2] or [N, P, 2].
+    """Return the similarity [N, 2, 3] that takes points [N, P, 2] closest to a template [P, 2] or [N, P, 2].
 
-    Least squares in closed form: with points as complex numbers it is a linear regression.
+    It rotates, scales and shifts. Least squares in closed form: with points as complex numbers it is a linear
+    regression.
     """
     centre, goal = points.mean(1), template.mean(-2)
     p, t = points - centre.unsqueeze(1), template - goal.unsqueeze(-2)
@@ -78,26 +79,26 @@ def similarity(points: Tensor, template: Tensor) -> Tensor:
 
 
 def carry(points: Tensor, source: Tensor, driving: Tensor) -> Tensor:
-    """Points [N, P, 2] turned and shifted as keypoints are, source to driving [N, K, 2]; a face keeps its size."""
+    """Turn and shift points [N, P, 2] as keypoints move from source to driving [N, K, 2]; a face keeps its size."""
     matrix = similarity(source, driving)
     turn = matrix[..., :2] / matrix[..., :1].square().sum(1, keepdim=True).sqrt().clamp_min(EPSILON)
     return (points - source.mean(1, keepdim=True)) @ turn.transpose(1, 2) + driving.mean(1, keepdim=True)
 
 
 def pixels(height: int, width: int, like: Tensor) -> Tensor:
-    """(x, y) of every pixel, row by row: [height, width, 2]."""
+    """Return (x, y) of every pixel, row by row: [height, width, 2]."""
     y, x = (torch.arange(n, dtype=like.dtype, device=like.device) for n in (height, width))
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
 def transform(matrix: Tensor, points: Tensor) -> Tensor:
-    """Affine matrices [N, 2, 3] applied to points [H, W, 2]: [N, H, W, 2]."""
+    """Apply affine matrices [N, 2, 3] to points [H, W, 2]: [N, H, W, 2]."""
     linear, shift = matrix[:, None, None, :, :2], matrix[:, None, None, :, 2]
     return (linear * points[None, :, :, None, :]).sum(-1) + shift
 
 
 def invert(matrix: Tensor) -> Tensor:
-    """The inverse of affine matrices [N, 2, 3] that do not mirror, in closed form: exporters have no general one."""
+    """Invert affine matrices [N, 2, 3] that do not mirror, in closed form: exporters have no general inverse."""
     a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
     determinant = (a * d - b * c).clamp_min(EPSILON)
     linear = torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / determinant[:, None, None]
@@ -105,14 +106,14 @@ def invert(matrix: Tensor) -> Tensor:
 
 
 def sample(images: Tensor, positions: Tensor, padding: str) -> Tensor:
-    """Images [N, C, H, W] at pixels (x, y) [N, h, w, 2], bilinearly: [N, C, h, w]."""
+    """Sample images [N, C, H, W] at pixels (x, y) [N, h, w, 2], bilinearly: [N, C, h, w]."""
     height, width = images.shape[2:]
     grid = positions * positions.new_tensor([2 / (width - 1), 2 / (height - 1)]) - 1
     return F.grid_sample(images, grid, padding_mode=padding, align_corners=True)
 
 
 def fading(positions: Tensor) -> Tensor:
-    """Weight of the restored face at positions [N, H, W, 2] of its square: [N, 1, H, W] from 0 to 1, without a kink."""
+    """Return the weight of the restored face at positions [N, H, W, 2] of its square: smooth, 0 to 1, [N, 1, H, W]."""
     distance = torch.minimum(positions, FACE - 1 - positions)
     ramp = ((distance - FADE_FROM) / (FADE_TO - FADE_FROM)).clamp(0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)

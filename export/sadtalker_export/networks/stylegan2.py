@@ -25,6 +25,7 @@ class Modulation(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1, channels_out, channels_in, kernel, kernel))
 
     def convolve(self, x: Tensor) -> Tensor:
+        """Convolve `x` with the weights, which no style has scaled yet."""
         return F.conv2d(x, self.weight[0], padding=self.weight.shape[3] // 2)
 
 
@@ -47,7 +48,7 @@ class StyleConv(Modulation):
         return F.leaky_relu(x + self.noise_strength * self.noise + self.bias, SLOPE)
 
     def scales(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """What multiplies input and output: [B, in, 1, 1] and [B, out, 1, 1].
+        """Return the factors of input and output: [B, in, 1, 1] and [B, out, 1, 1].
 
         The output has unit variance whatever the style's size, so the style is brought to at most 1 and squared and
         summed in float32: half precision can then neither overflow in the convolution nor vanish in the sum.
@@ -101,5 +102,5 @@ class StyleGan2(nn.Module):
 
 
 def double(x: Tensor) -> Tensor:
-    """Bilinear upsampling by two."""
+    """Upsample by two, bilinearly."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Whether an ONNX file computes what its PyTorch module does."""
+"""The check that an ONNX file computes the same as its PyTorch module."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def check(spec: NetworkSpec, module: nn.Module, path: Path, tolerance: float | N
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU, which takes little memory rather than little time."""
+    """Return an ONNX Runtime session on the CPU, set up to take little memory rather than little time."""
     options = onnxruntime.SessionOptions()
     options.enable_mem_pattern = options.enable_cpu_mem_arena = False  # they ask for 28 GB for the official renderer
     options.log_severity_level = 3

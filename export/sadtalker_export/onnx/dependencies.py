@@ -24,7 +24,7 @@ DISTRIBUTIONS = ("torch", "onnx", "onnxscript")
 
 
 def weights_digest(networks: Mapping[str, nn.Module]) -> str:
-    """SHA-256 over all weights: two exports of the same checkpoint have the same."""
+    """Return the SHA-256 over all weights: two exports of the same checkpoint have the same."""
     digest = hashlib.sha256()
     for name in sorted(networks):
         for key, value in sorted(networks[name].state_dict().items()):

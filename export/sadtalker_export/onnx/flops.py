@@ -10,7 +10,7 @@ from onnx import shape_inference
 
 
 def count(path: Path) -> Counter[str]:
-    """Floating-point operations of every convolution and matrix product, by node name, at batch size 1.
+    """Count the floating-point operations of every convolution and matrix product, by node name, at batch size 1.
 
     A multiplication and an addition count as two. Element-wise work is left out: it costs bandwidth, not arithmetic.
     """

@@ -16,7 +16,7 @@ from ..precision.forms import DoublePositions, HalfPrecision
 from ..specs import NetworkSpec, TensorSpec
 
 OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
-METADATA = "sadtalker."  # what the keys of a file's metadata begin with
+METADATA = "sadtalker."  # prefix of the metadata's keys
 
 
 def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -25,8 +25,8 @@ def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[s
     batch = torch.export.Dim("batch", min=1, max=1024)
     shapes: tuple[object, ...] = tuple({0: batch} for _ in spec.inputs)
     if isinstance(module, HalfPrecision | DoublePositions):
-        shapes = (shapes,)  # they take *inputs
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision's absence, network after network
+        shapes = (shapes,)  # their forward takes *inputs
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns for every network that torchvision is missing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(
@@ -49,12 +49,12 @@ def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[s
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Return what `export` was told to record in a file, by key; empty for a file from elsewhere."""
+    """Return the metadata that `export` recorded in a file, by key; empty for a file from elsewhere."""
     model = onnx.load(path, load_external_data=False)
     return {p.key.removeprefix(METADATA): p.value for p in model.metadata_props if p.key.startswith(METADATA)}
 
 
 def sample(spec: NetworkSpec, tensor: TensorSpec, batch: int) -> npt.NDArray[np.generic]:
-    """Deterministic values for one input: [batch, *shape]."""
+    """Return deterministic values for one input: [batch, *shape]."""
     values = synthetic.named_input(f"{spec.name}.{tensor.name}", (batch, *tensor.shape), tensor.low, tensor.high)
     return values.astype(tensor.dtype)

@@ -1,1 +1,1 @@
-"""How every array of the reference figures is computed again: one registered function per group of arrays."""
+"""Reference figures computed again, by one registered function per group of arrays, and compared."""

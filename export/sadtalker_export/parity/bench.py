@@ -1,4 +1,4 @@
-"""What a producer works with: inputs by name, networks with deterministic weights, and the server's own modules."""
+"""The environment of a producer: inputs by name, networks with deterministic weights, the server's own modules."""
 
 import gc
 import tempfile
@@ -27,7 +27,7 @@ Figures = Mapping[str, Array]
 
 
 class Bench:
-    """Everything is made when first asked for and kept until `release`."""
+    """Inputs, networks and sessions, made when first asked for and kept until `release`."""
 
     def __init__(self, figures: Figures, *, prefix: str, runtime: str, repository: Path) -> None:
         self.figures = figures
@@ -38,21 +38,21 @@ class Bench:
         self._sessions: dict[tuple[str, int], onnxruntime.InferenceSession] = {}
 
     def figure(self, name: str) -> Array:
-        """An array of the file that is an input. Raises `UsageError` where it is not there."""
+        """Return an array of the file that is an input. Raises `UsageError` where it is not there."""
         if name not in self.figures:
             raise UsageError(f"the figures lack {name!r}, the input that others are computed from")
         return self.figures[name]
 
     def frames(self, group: str) -> int:
-        """Length of the time axis (the second) of the arrays of a group: what their inputs were as long as."""
+        """Return the length of a group's time axis (the second), which is that of their inputs, too."""
         return next(figure.shape[1] for name, figure in self.figures.items() if name.startswith(group))
 
     def input(self, name: str, shape: Shape, low: float | None = None, high: float | None = None) -> Tensor:
-        """The named input, float32: uniform in [low, high), or standard normal without bounds."""
+        """Return the named input, float32: uniform in [low, high), or standard normal without bounds."""
         return torch.from_numpy(synthetic.named_input(self._prefix + name, shape, low, high))
 
     def network(self, name: str, kind: type[Network]) -> Network:
-        """One of the official networks in its plain form."""
+        """Return one of the official networks in its plain form."""
         if name not in self._networks:
             self._networks |= loading.synthetic_networks(PRESETS["official"], {name})
         network = self._networks[name]
@@ -60,7 +60,7 @@ class Bench:
         return network
 
     def run(self, name: str, size: int = 256, /, **inputs: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of one network of `specs.SPECS` as ONNX Runtime computes them on the CPU.
+        """Return the outputs of one network of `specs.SPECS` as ONNX Runtime computes them on the CPU.
 
         For pictures of 512 pixels the renderer takes one frame, and its volumes in slices: ONNX Runtime writes out what
         a convolution reads, which is 40 GB for the 7 x 7 x 7 taps of the mask.
@@ -69,7 +69,7 @@ class Bench:
         return tuple(torch.from_numpy(output) for output in outputs)
 
     def module(self, model: str, name: str) -> ModuleType:
-        """A module of the model repository: the very code that Triton runs."""
+        """Return a module of the model repository: the very code that Triton runs."""
         return repository_module(model, name, self._repository)
 
     def release(self, keep: Collection[str]) -> None:
@@ -80,7 +80,7 @@ class Bench:
 
     def _session(self, name: str, size: int) -> "onnxruntime.InferenceSession":
         if (name, size) not in self._sessions:
-            from ..onnx.check import session  # the exporter, which the torch runtime does without
+            from ..onnx.check import session  # not needed by the torch runtime
             from ..onnx.graph import export
             from ..rewrites.for_cpu import for_cpu
             from ..specs import SIZE, SPECS, at_size, with_frames
@@ -95,7 +95,7 @@ class Bench:
                 path = Path(directory) / f"{name}.onnx"
                 export(spec, module, path)
                 del networks, module
-                # sessions of one size and plain networks are cheaper made again than kept beside this one
+                # sessions of another size and plain networks cost less to make again than to keep in memory
                 self._networks = {}
                 self._sessions = {key: kept for key, kept in self._sessions.items() if key[1] == size == SIZE}
                 gc.collect()

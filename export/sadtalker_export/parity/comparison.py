@@ -1,4 +1,4 @@
-"""Reference figures, the producers they need, and how far what these compute is from them."""
+"""Reference figures, the producers they need, and the difference between the two."""
 
 import importlib
 import zipfile
@@ -19,7 +19,7 @@ for _group in ("preparation", "sadtalker", "restoration"):  # modules that regis
 
 @dataclass(frozen=True)
 class Row:
-    """One compared array: what computed it, and how far it is from the figure."""
+    """One compared array: the engine that computed it, and its distance from the figure."""
 
     array: str
     engine: str
@@ -28,11 +28,12 @@ class Row:
 
     @property
     def passed(self) -> bool:
+        """Return whether the difference is within the tolerance."""
         return self.difference <= self.tolerance.value
 
 
 def load(path: Path) -> Figures:
-    """The arrays of a file. Raises `UsageError` for a file that is not one of arrays."""
+    """Load the arrays of a file. Raises `UsageError` for a file that is not one of arrays."""
     if not path.is_file():
         raise UsageError(f"{path}: not found")
     try:
@@ -43,10 +44,10 @@ def load(path: Path) -> Figures:
 
 
 def planned(figures: Figures) -> list[Producer]:
-    """The producers that a file needs. Raises `UsageError` for an array that none of them makes."""
+    """Return the producers that a file needs. Raises `UsageError` for an array that none of them makes."""
     wanted = [name for name in figures if not any(p.inputs.fullmatch(name) for p in PRODUCERS)]
     if unknown := [name for name in wanted if not any(p.arrays.fullmatch(name) for p in PRODUCERS)]:
-        raise UsageError(f"nothing here computes {', '.join(map(repr, unknown))}")
+        raise UsageError(f"no producer computes {', '.join(map(repr, unknown))}")
     if not wanted:
         raise UsageError(f"the figures hold nothing to compare, only {', '.join(map(repr, figures)) or 'no arrays'}")
     return [p for p in PRODUCERS if any(p.arrays.fullmatch(name) for name in wanted)]
@@ -63,7 +64,7 @@ def compare(bench: Bench, producer: Producer, runtime: str) -> list[Row]:
 
 
 def difference(figure: Array, value: npt.NDArray[np.float64], tolerance: Tolerance) -> float:
-    """Largest absolute difference, in the tolerance's unit."""
+    """Return the largest absolute difference, in the tolerance's unit."""
     if figure.shape != value.shape:
         return float("inf")
     expected = figure.astype(np.float64)

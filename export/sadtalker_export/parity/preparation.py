@@ -1,4 +1,4 @@
-"""The arrays of what happens before the networks, made by the modules that the Triton models run."""
+"""The arrays of the steps before the networks, made by the code that the Triton models run."""
 
 import re
 

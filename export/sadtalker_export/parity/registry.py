@@ -1,4 +1,4 @@
-"""The list of producers: which arrays of a figures file can be made, from which networks, to which tolerance."""
+"""The list of producers: the arrays each makes, the networks it needs, its tolerance."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -33,7 +33,7 @@ class Producer:
     compute: Compute
 
     def engine(self, runtime: str) -> str:
-        """What computes the arrays when the tool is asked for `runtime`: numpy, torch or onnx."""
+        """Return the engine of the arrays when the tool is asked for `runtime`: numpy, torch or onnx."""
         if not self.networks:
             return "numpy"
         return "onnx" if runtime == "onnx" and self.exported else "torch"

@@ -1,4 +1,4 @@
-"""The arrays of GFP-GAN and of facexlib's networks. Inputs are named and shaped as the figures were made with."""
+"""The arrays of GFP-GAN and of facexlib's networks, from inputs with the names and shapes of the figures."""
 
 from ..networks.face_alignment import POINTS, FaceAlignment, peaks, usual_68
 from ..networks.face_detector import FaceDetector, decode_boxes, decode_landmarks, prior_boxes

@@ -1,4 +1,4 @@
-"""The arrays of SadTalker's networks. The shapes and names of the inputs are those the figures were made with."""
+"""The arrays of SadTalker's networks, from inputs with the names and shapes of the figures."""
 
 import torch
 from torch import Tensor
@@ -153,19 +153,19 @@ def _source(bench: Bench) -> Tensor:
 
 
 def _mel_windows(bench: Bench, frames: int) -> Tensor:
-    """[frames, 80, 16]"""
+    """Return the mel windows of so many frames: [frames, 80, 16]."""
     return bench.input("mels", (1, frames, 1, 80, 16), -4, 4)[0, :, 0]
 
 
 def _moved_keypoints(bench: Bench, angles: Tensor) -> Tensor:
-    """The two cases of the figures under head angles [2, 3], degrees: [2, 15, 3]"""
+    """Return the keypoints of the figures' two cases under head angles [2, 3], degrees: [2, 15, 3]."""
     keypoints, windows = 0.3 * bench.input("kp", (2, 15, 3)), bench.input("mapping", (2, COEFFICIENTS, WINDOW))
     cases = zip(keypoints, windows, angles, strict=True)
     return torch.cat([_driven(bench, kp[None], window[None], angle[None]) for kp, window, angle in cases])
 
 
 def _keypoint_pair(bench: Bench) -> tuple[Tensor, Tensor]:
-    """Source and driving keypoints of the renderer's figures."""
+    """Return the source and driving keypoints of the renderer's figures."""
     source = 0.3 * bench.input("kp_source", (1, 15, 3))
     return source, source + 0.05 * bench.input("kp_move", (1, 15, 3))
 
@@ -193,7 +193,7 @@ def _appearance(bench: Bench, image: Tensor) -> Tensor:
 
 
 def _driven(bench: Bench, canonical: Tensor, windows: Tensor, angles: Tensor | None = None) -> Tensor:
-    """Canonical keypoints [1, K, 3] under windows [N, coefficients, 27], head angles [N, 3] if given -> [N, K, 3]."""
+    """Return keypoints [N, K, 3]: canonical [1, K, 3] under windows [N, coefficients, 27], angles [N, 3] if given."""
     if angles is None:
         angles = torch.full((len(windows), 3), NO_ANGLE)
     if not bench.onnx:
@@ -212,7 +212,7 @@ def _driven(bench: Bench, canonical: Tensor, windows: Tensor, angles: Tensor | N
 
 
 def _frames(bench: Bench, volume: Tensor, source: Tensor, driving: Tensor) -> Tensor:
-    """Frames [N, 3, H, W] in [0, 1] of one portrait under driving keypoints [N, K, 3]."""
+    """Return frames [N, 3, H, W] in [0, 1] of one portrait under driving keypoints [N, K, 3]."""
     if not bench.onnx:
         renderer = bench.network("face_renderer", FaceRenderer)
         return torch.cat([renderer(volume, source, keypoints[None]) for keypoints in driving])
@@ -225,5 +225,5 @@ def _frames(bench: Bench, volume: Tensor, source: Tensor, driving: Tensor) -> Te
 
 
 def _padded(chunk: Tensor) -> Tensor:
-    """One item of a batch: the chunk with its last frame repeated to full length."""
+    """Return one item of a batch: the chunk with its last frame repeated to full length."""
     return torch.cat([chunk, chunk[-1:].expand(CHUNK - len(chunk), *[-1] * (chunk.dim() - 1))])[None]

@@ -1,4 +1,4 @@
-"""What computes a network in single and in reduced precision, for `sadtalker-export precision`.
+"""Engines that run a network in single or in reduced precision, for `sadtalker-export precision`.
 
 bf16 is what OpenVINO computes from the exported graphs. fp16 is computed here as tensor cores do, every result rounded
 to float16 and sums in float32: ONNX Runtime on a CPU would leave out roundings between operations.
@@ -23,17 +23,17 @@ from .forms import in_precision
 Networks = Mapping[str, nn.Module]
 Specs = Mapping[str, NetworkSpec]
 Engine = Callable[[str, tuple[Tensor, ...]], tuple[Tensor, ...]]
-"""Runs the network of that name."""
+"""A function from a network's name and inputs to its outputs."""
 
 
 def eager(networks: Networks, specs: Specs) -> Engine:
-    """PyTorch in float32."""
+    """Return PyTorch in float32."""
     modules = {name: spec.build(networks).eval() for name, spec in specs.items()}
     return lambda name, inputs: _outputs(modules[name](*inputs))
 
 
 def half(networks: Networks, specs: Specs, _: Path | None = None) -> Engine:
-    """The modules of an fp16 export, each result rounded to float16."""
+    """Return the modules of an fp16 export, each result rounded to float16."""
     modules = {name: in_precision(spec, spec.build(networks), "fp16")[0] for name, spec in specs.items()}
 
     def engine(name: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -44,7 +44,7 @@ def half(networks: Networks, specs: Specs, _: Path | None = None) -> Engine:
 
 
 def bfloat(networks: Networks, specs: Specs, folder: Path) -> Engine:
-    """The files of a bf16 export, run as `configs/bf16.pbtxt` has them run."""
+    """Return the files of a bf16 export, run as `configs/bf16.pbtxt` has them run."""
     provider = "OpenVINOExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         raise UsageError("--precision bf16: expected the package onnxruntime-openvino, found an onnxruntime without it")
@@ -66,11 +66,11 @@ def bfloat(networks: Networks, specs: Specs, folder: Path) -> Engine:
 
 
 ENGINES: dict[str, Callable[[Networks, Specs, Path], Engine]] = {"fp16": half, "bf16": bfloat}
-"""By precision; the folder is for files that an engine needs."""
+"""Precision -> maker of its engine; the folder is for files that the engine needs."""
 
 
 class RoundEachResult(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Operations on float16 compute in float32, and what they answer in float16 is rounded once.
+    """A mode in which operations on float16 compute in float32 and round their float16 results once.
 
     So do tensor cores. PyTorch has no float16 kernels on a CPU for some of the operations, and slow ones for others.
     """

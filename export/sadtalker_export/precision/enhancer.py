@@ -1,4 +1,4 @@
-"""`sadtalker-export precision --enhancer`: faces of pictures, restored in single and in reduced precision.
+"""The judgement of faces that were restored in single and in reduced precision (`precision --enhancer`).
 
 GFPGAN in careless float16 makes some faces black and others one colour. Which ones depends on the face: each picture is
 judged for itself, also a little darker and brighter than it is, and only where a frame shows all of the restored face.
@@ -19,13 +19,13 @@ EXPOSURES = (1.0, 0.8, 0.9, 1.1, 1.25)  # of the frames of a chunk
 
 
 def judge(exact: Engine, reduced: Engine, face: torch.Tensor, landmarks: torch.Tensor) -> dict[str, float]:
-    """A value for each of `FACE_LIMITS` of one portrait, as `portraits.portrait` returns it."""
+    """Return a value for each of `FACE_LIMITS` of one portrait, as `portraits.portrait` returns it."""
     frames = [restore(engine, face, landmarks) for engine in (exact, reduced)]
     return compare_faces(frames[0], frames[1], restored_part(landmarks))
 
 
 def restore(engine: Engine, face: torch.Tensor, landmarks: torch.Tensor) -> Frames:
-    """A chunk of a portrait that does not move, at all `EXPOSURES`, restored: uint8 [F, 512, 512, 3]."""
+    """Restore a chunk of a portrait that does not move, at all `EXPOSURES`: uint8 [F, 512, 512, 3]."""
     exposures = torch.tensor(EXPOSURES).reshape(FRAMES, 1, 1, 1)
     frames = (255 * exposures * face.permute(0, 2, 3, 1)).round().clamp(0, 255).to(torch.uint8)
     keypoints = torch.linspace(-0.5, 0.5, KEYPOINTS * 3).reshape(1, KEYPOINTS, 3)
@@ -35,7 +35,7 @@ def restore(engine: Engine, face: torch.Tensor, landmarks: torch.Tensor) -> Fram
 
 
 def restored_part(landmarks: torch.Tensor) -> npt.NDArray[np.bool_]:
-    """Where a restored frame shows nothing of the frame that it was made from: [512, 512]."""
+    """Return the pixels of a restored frame that show nothing of the frame it was made from: [512, 512]."""
     alignment = similarity(landmarks, landmarks.new_tensor(TEMPLATE))
     positions = transform(alignment, (pixels(SCALE * FRAME, SCALE * FRAME, alignment) + 0.5) / SCALE - 0.5)
     part: npt.NDArray[np.bool_] = (fading(positions)[0, 0] == 1).numpy()

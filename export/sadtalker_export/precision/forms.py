@@ -1,8 +1,8 @@
-"""Precision written into a network itself, so that whatever runs the exported graph computes in it.
+"""Reduced precision written into a network itself, so that every engine computes the exported graph in it.
 
-What loses quality in few digits keeps more of them: places (keypoints, shifts, grids, flows), decisions (softmax,
-sigmoid) and statistics (normalisations). Which part of a network may lose digits, and which of its inputs are places,
-its spec declares; the operations that keep them are listed here. Inputs and outputs keep their types.
+Positions (keypoints, shifts, grids, flows), decisions (softmax, sigmoid) and statistics (normalisations) keep more
+digits, because frames suffer without them. A network's spec declares which of its parts may lose digits and which of
+its inputs are positions; the operations that keep them are listed here. Inputs and outputs keep their types.
 """
 
 import copy
@@ -20,8 +20,8 @@ from ..specs import NetworkSpec
 
 Operation = Callable[..., Any]
 
-# What meets here continues in the narrowest precision of the operands: activations in that of the weights, features
-# that a place weighs or moves in that of the features.
+# These compute in the narrowest precision of their operands: activations in that of the weights, and features in
+# their own where a position weighs or moves them.
 NARROWING: tuple[Operation, ...] = (
     *(F.conv2d, F.conv3d, F.conv_transpose2d, F.conv_transpose3d, F.grid_sample),
     *(torch.cat, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mul, Tensor.mul, Tensor.__mul__),
@@ -58,9 +58,10 @@ class HalfPrecision(nn.Module):
 
 
 class DoublePositions(nn.Module):
-    """`module` with the named inputs (`names` are all of them, in order), and what they place, in float64.
+    """A form of `module` with positions in float64: its `position_inputs`, and what is computed from them.
 
-    For OpenVINO in bf16: that brings all of float32 to bf16, grids included, and ONNX Runtime runs float64 itself.
+    `names` are all inputs, in order. OpenVINO in bf16 brings all of float32 to bf16, grids included, but leaves float64
+    to ONNX Runtime.
     """
 
     def __init__(self, module: nn.Module, names: Iterable[str], position_inputs: Collection[str]) -> None:
@@ -75,9 +76,10 @@ class DoublePositions(nn.Module):
 
 
 class _Policy(TorchFunctionMode):
-    """Decides the precision of the operations where it matters; the others follow PyTorch's type promotion.
+    """The precision of the operations where it matters; the others follow PyTorch's type promotion.
 
-    `wide` operations take `narrow` operands in `widened` and answer in it; those `inside` answer as they were asked.
+    Operations in `wide` compute with `narrow` operands brought to `widened`, and return `widened`; those in `same_type`
+    compute likewise, but return the type of their first operand.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _cast(value: Any, dtype: torch.dtype, only: torch.dtype | None = None) -> Any:
-    """`value` with its floating-point tensors as `dtype`; given `only`, just those of that type and the type itself."""
+    """Cast the floating-point tensors of `value` to `dtype`; given `only`, just those of that type, and the type."""
     if isinstance(value, tuple | list):
         return type(value)(_cast(item, dtype, only) for item in value)
     if isinstance(value, Tensor) and value.is_floating_point() and only in (None, value.dtype):
@@ -128,7 +130,7 @@ def _cast(value: Any, dtype: torch.dtype, only: torch.dtype | None = None) -> An
 
 
 def in_precision(spec: NetworkSpec, module: nn.Module, precision: str) -> tuple[nn.Module, float]:
-    """The module as it is exported in a precision, and how far that file may be from the module itself."""
+    """Return the module as it is exported in a precision, and the tolerance of that file against the module itself."""
     if precision == "fp16" and spec.half:
         return HalfPrecision(module, spec.half), spec.half_tolerance
     if precision == "bf16" and spec.position_inputs:

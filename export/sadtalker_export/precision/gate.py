@@ -23,17 +23,18 @@ SAMPLE_KEY = "generator.first.conv.weight"  # of the checkpoint: the weights of 
 
 
 def passes(values: Mapping[str, float], limits: Sequence[Limit]) -> bool:
+    """Return whether every value keeps its limit."""
     return all(limit.keeps(values[limit.name]) for limit in limits)
 
 
 def is_synthetic(networks: Networks) -> bool:
-    """Whether these are the made-up weights of `checkpoint.synthetic`, told by one tensor of them."""
+    """Return whether these are the made-up weights of `checkpoint.synthetic`, told by one tensor of them."""
     weight = networks["appearance_encoder"].state_dict()["stem.conv.weight"].numpy()
     return bool(np.array_equal(weight, synthetic.tensor(SAMPLE_KEY, weight.shape)))
 
 
 def face_crop(path: Path) -> Tensor:
-    """The most confident face of a picture, framed as portraits are: float32 [1, 3, 256, 256], RGB in [0, 1]."""
+    """Return the most confident face of a picture, framed as portraits are: float32 [1, 3, 256, 256], RGB in [0, 1]."""
     picture = cv2.imread(str(path))
     if picture is None:
         raise UsageError(f"{path}: expected a picture, found none that can be read")
@@ -51,7 +52,7 @@ def face_crop(path: Path) -> Tensor:
 
 
 def coefficient_windows(chunks: int, part: slice) -> Tensor:
-    """Windows [chunks, FRAMES, COEFFICIENTS, WINDOW] in which some coefficients swing and the others rest at zero.
+    """Return windows [chunks, FRAMES, COEFFICIENTS, WINDOW]: some coefficients swing, the others rest at zero.
 
     Expression swings four times a second by one standard deviation, as speech does; angles once by 0.25 radians.
     """
@@ -64,7 +65,7 @@ def coefficient_windows(chunks: int, part: slice) -> Tensor:
 
 
 def render(engine: Engine, motion: nn.Module, image: Tensor, windows: Tensor) -> Frames:
-    """Frames uint8 [T, 256, 256, 3] of a portrait under windows of coefficients, chunk by chunk."""
+    """Render frames uint8 [T, 256, 256, 3] of a portrait under windows of coefficients, chunk by chunk."""
     appearance, canonical = engine("appearance_encoder", (image,))
     source = motion(canonical, torch.zeros_like(windows[:1, :1]))[:, 0]
     chunks = [

@@ -1,4 +1,4 @@
-"""How far frames in a reduced precision are from the same frames in single precision, and whether they still move.
+"""Distances of frames in a reduced precision from the same frames in single precision, in colour and in motion.
 
 Frames are uint8 [T, H, W, 3] RGB. PSNR alone would pass lips that have stopped: they are a small part of the picture.
 Restored faces do not move by themselves; there it is colours and edges that must be the same, and be there at all.
@@ -27,7 +27,7 @@ class Limit:
     at_least: bool = False
 
     def keeps(self, value: float) -> bool:
-        """Whether the value is within the bound; NaN never is."""
+        """Return whether the value is within the bound; NaN never is."""
         return value >= self.bound if self.at_least else value <= self.bound
 
 
@@ -47,7 +47,7 @@ FACE_LIMITS = (
 
 
 def compare(speaking: tuple[Frames, Frames], turning: tuple[Frames, Frames]) -> dict[str, float]:
-    """A value for each of `LIMITS`, from two clips, one in which the mouth moves and one in which the head does.
+    """Return a value for each of `LIMITS`, from a clip in which the mouth moves and one in which the head does.
 
     Each clip comes as (exact, reduced), two or more frames of 256 x 256 pixels.
     """
@@ -57,7 +57,7 @@ def compare(speaking: tuple[Frames, Frames], turning: tuple[Frames, Frames]) -> 
 
 
 def compare_faces(exact: Frames, reduced: Frames, part: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """A value for each of `FACE_LIMITS`, that of the worst frame; only what is in the `part` [H, W] counts."""
+    """Return a value for each of `FACE_LIMITS`, that of the worst frame; only pixels in the `part` [H, W] count."""
     each = [
         _compare_face(a[part], b[part], _edges(a)[part], _edges(b)[part]) for a, b in zip(exact, reduced, strict=True)
     ]
@@ -68,7 +68,7 @@ def compare_faces(exact: Frames, reduced: Frames, part: npt.NDArray[np.bool_]) -
 
 
 def _compare_face(exact: Frames, reduced: Frames, exact_edges: Floats, reduced_edges: Floats) -> tuple[float, ...]:
-    """Of one frame's pixels [P, 3] and their edges [P, 6]."""
+    """Return the values of one frame, from its pixels [P, 3] and their edges [P, 6]."""
     energies = (exact_edges**2).sum(), (reduced_edges**2).sum()
     structure = (exact_edges * reduced_edges).sum() / np.sqrt(energies[0] * energies[1]) if all(energies) else 0.0
     contrasts = exact.std(0).mean(), reduced.std(0).mean()
@@ -78,7 +78,7 @@ def _compare_face(exact: Frames, reduced: Frames, exact_edges: Floats, reduced_e
 
 
 def _edges(frame: Frames) -> Floats:
-    """Differences of each pixel [H, W, 3] to those beside and below it: [H, W, 6]."""
+    """Return the differences of each pixel [H, W, 3] to those beside and below it: [H, W, 6]."""
     values = frame.astype(np.float64)
     across = np.diff(values, axis=1, append=values[:, -1:])
     down = np.diff(values, axis=0, append=values[-1:])
@@ -86,28 +86,28 @@ def _edges(frame: Frames) -> Floats:
 
 
 def psnr(exact: Frames, reduced: Frames) -> float:
-    """Peak signal-to-noise ratio over all frames in dB; infinite for equal ones."""
+    """Return the peak signal-to-noise ratio over all frames in dB; infinite for equal ones."""
     error = float(((exact.astype(np.float64) - reduced) ** 2).mean())
     return 10 * float(np.log10(255**2 / error)) if error else float("inf")
 
 
 def mean_colour(exact: Frames, reduced: Frames) -> float:
-    """Largest difference between the mean colours of a frame, over frames and channels, in grey levels."""
+    """Return the largest difference between the mean colours of a frame, over frames and channels, in grey levels."""
     return float(np.abs(exact.mean((1, 2)) - reduced.mean((1, 2))).max())
 
 
 def mouth_motion(exact: Frames, reduced: Frames) -> float:
-    """Relative difference of the change from frame to frame inside the `MOUTH`: 0 the same, 1 no motion at all."""
+    """Return the relative difference of the frame-to-frame change in the `MOUTH`: 0 the same, 1 no motion at all."""
     return _lost(*(np.diff(frames[MOUTH].astype(np.float64), axis=0) for frames in (exact, reduced)))
 
 
 def head_motion(exact: Frames, reduced: Frames) -> float:
-    """Relative difference of the head's displacement from frame to frame: 0 the same, 1 no motion at all."""
+    """Return the relative difference of the head's frame-to-frame displacement: 0 the same, 1 no motion at all."""
     return _lost(displacements(exact), displacements(reduced))
 
 
 def displacements(frames: Frames) -> Floats:
-    """(x, y) in pixels by which each frame is displaced from the one before, by phase correlation: [T - 1, 2]."""
+    """Return each frame's displacement (x, y) from the one before in pixels, by phase correlation: [T - 1, 2]."""
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in frames]
     # at half the size: all frequencies count alike, and the highest hold noise rather than the head
     grey = [cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in grey]
@@ -116,7 +116,7 @@ def displacements(frames: Frames) -> Floats:
 
 
 def _lost(exact: Floats, reduced: Floats) -> float:
-    """|1 - g|, where g * `exact` is what of the motion `exact` is in `reduced`; NaN if there is no motion to compare.
+    """Return |1 - g|, where g is the projection of `reduced` onto `exact`; NaN if there is no motion to compare.
 
     A projection rather than a ratio of energies: rounding noise that flickers is no motion, PSNR judges it.
     """

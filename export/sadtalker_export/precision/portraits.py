@@ -12,7 +12,7 @@ from ..repository_modules import repository_module
 
 
 def pictures(paths: Iterable[Path]) -> list[Path]:
-    """The given files, and of given directories the pictures in them. Raises `UsageError` for one without any."""
+    """Return the given files, and the pictures in given directories. Raises `UsageError` for one without any."""
     extensions = Image.registered_extensions()
     formats = repository_module("portrait_crop", "picture").FORMATS
     found: list[Path] = []
@@ -27,7 +27,7 @@ def pictures(paths: Iterable[Path]) -> list[Path]:
 
 
 def portrait(path: Path) -> tuple[Tensor, Tensor]:
-    """The clearest face of a picture, as the server without learned detectors frames it.
+    """Cut the clearest face out of a picture, framed as by the server without learned detectors.
 
     Returns the face float32 [1, 3, 256, 256], RGB in [0, 1], and its landmarks float32 [1, 5, 2] in pixels of it: left
     and right eye, tip of the nose, left and right corner of the mouth. Raises `UsageError` where there is no face.

@@ -1,4 +1,4 @@
-"""Engines for this machine's GPU: what to build for each network, the cache of built ones, their installation."""
+"""Engines for this machine's GPU: the plan for each network, the cache of built ones, their installation."""
 
 import fcntl
 import os
@@ -29,7 +29,7 @@ class Job:
     spec: NetworkSpec
     profile: BatchProfile
     graph: Path
-    plan_name: str  # in the cache: the same graph and batch sizes make the same engine
+    plan_name: str  # file name in the cache, from the graph and the batch sizes
 
     @property
     def inputs(self) -> dict[str, ShapeRange]:
@@ -42,6 +42,7 @@ class Job:
 
 
 def graph(name: str, repository: Path) -> Path:
+    """Return the path of a network's graph in a model repository."""
     return repository / name / "1" / "model.onnx"
 
 
@@ -53,7 +54,7 @@ def job(spec: NetworkSpec, repository: Path) -> Job:
     profile, file = spec.tensorrt, graph(spec.name, repository)
     assert profile is not None
     if not file.is_file():
-        raise UsageError(f"{file}: not found; `sadtalker-export onnx` makes it")
+        raise UsageError(f"{file}: not found; `sadtalker-export onnx` writes it")
     precision = metadata(file).get("precision", "unknown")
     if spec.for_cpu and precision != "fp16":
         raise UsageError(
@@ -98,7 +99,7 @@ def _build(job: Job, tensorrt: TensorRT, plan: Path, console: Console) -> str:
 
 
 class _Phases:
-    """Shows the phases of a build, each under the one it belongs to."""
+    """The display of a build's phases, each under the one it belongs to."""
 
     def __init__(self, bar: Progress, name: str) -> None:
         self._bar, self._name = bar, name
@@ -118,18 +119,18 @@ class _Phases:
 
 @contextmanager
 def _locked(path: Path, console: Console) -> Iterator[None]:
-    """Holds the lock file; the kernel frees it when its holder ends, however that is."""
+    """Hold the lock file; the kernel frees it when its holder ends, however that happens."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            console.print(f"{path} is held: waiting for another build")
+            console.print(f"{path} is held by another build: waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _write(path: Path, data: bytes) -> None:
-    """A file that is there in whole or not at all."""
+    """Write a file so that it is there in whole or not at all."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(data)

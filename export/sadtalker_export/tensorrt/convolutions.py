@@ -15,7 +15,7 @@ _HALF = re.compile("half|fp16", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Convolutions:
-    """How many convolutions there are, and how many of them compute in half precision."""
+    """The number of convolutions, and of those that compute in half precision."""
 
     half: int
     total: int
@@ -29,7 +29,7 @@ class Convolutions:
 
 
 def of_graph(path: Path) -> Convolutions:
-    """The convolutions of an ONNX file."""
+    """Count the convolutions of an ONNX file."""
     graph = onnx.load(path, load_external_data=False).graph
     half = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
     nodes = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
@@ -37,7 +37,7 @@ def of_graph(path: Path) -> Convolutions:
 
 
 def of_engine(layers: Sequence[Layer]) -> Convolutions:
-    """The convolutions of an engine, from what its inspector tells; all its layers if it tells of no convolution."""
+    """Count the convolutions of an engine by its inspector's answer; all its layers if that names no convolution."""
     found = [layer for layer in layers if _CONVOLUTION.search(_text(layer, "LayerType", "ParameterType"))] or layers
     return Convolutions(sum(_is_half(layer) for layer in found), len(found))
 

@@ -1,4 +1,4 @@
-"""TensorRT's Python API behind typed calls: all that differs between TensorRT 10 and 11 is in here.
+"""TensorRT's Python API behind typed calls; only this module knows how TensorRT 10 and 11 differ.
 
 Both build strongly typed: the types in the graph are those of the engine. 10 has to be told, 11 knows no other way.
 """
@@ -21,11 +21,11 @@ Layer = dict[str, Any]
 
 
 class EngineError(CheckFailedError):
-    """TensorRT could not build an engine, or built another one than was asked for."""
+    """An engine that TensorRT could not build, or that differs from what was asked for."""
 
 
 class PhaseObserver(Protocol):
-    """Is told how a build proceeds: phases nest, each has steps; called from several threads."""
+    """An observer of a build: phases nest, each has steps; called from several threads."""
 
     def start(self, phase: str, parent: str | None, steps: int) -> None: ...
 
@@ -68,7 +68,7 @@ class TensorRT:
         self._logger = _logger(self._api)
 
     def build(self, path: Path, inputs: Mapping[str, ShapeRange], timings: bytes, observer: PhaseObserver) -> Built:
-        """An engine from an ONNX file. Raises `EngineError`; `KeyboardInterrupt` once the current step has ended."""
+        """Build an engine from an ONNX file. Raises `EngineError`; `KeyboardInterrupt` after the current step."""
         api = self._api
         builder = api.Builder(self._logger)
         network = builder.create_network(self._network_flags())
@@ -78,8 +78,8 @@ class TensorRT:
             raise EngineError(f"{path}: TensorRT {self.version} cannot read it: {errors}")
 
         config = builder.create_builder_config()
-        config.profiling_verbosity = api.ProfilingVerbosity.DETAILED  # else the engine does not tell its precisions
-        config.clear_flag(api.BuilderFlag.TF32)  # on by default: float32 is kept where ten bits would not do
+        config.profiling_verbosity = api.ProfilingVerbosity.DETAILED  # otherwise the inspector does not show precisions
+        config.clear_flag(api.BuilderFlag.TF32)  # on by default, but float32 is kept where ten bits are too few
         monitor = _monitor(api, observer)
         config.progress_monitor = monitor
         profile = builder.create_optimization_profile()
@@ -98,7 +98,7 @@ class TensorRT:
         return Built(bytes(plan), bytes(config.get_timing_cache().serialize()))
 
     def layers(self, plan: bytes, inputs: Mapping[str, ShapeRange]) -> list[Layer]:
-        """What the engine inspector tells of every layer, at the shapes `opt`."""
+        """Return the engine inspector's description of every layer, at the shapes `opt`."""
         api = self._api
         runtime = api.Runtime(self._logger)
         engine = runtime.deserialize_cuda_engine(plan)
@@ -123,7 +123,7 @@ class TensorRT:
 
 
 def _logger(api: Any) -> Any:
-    """An `ILogger` that passes messages on to `logging` and keeps the last error."""
+    """Return an `ILogger` that passes messages on to `logging` and keeps the last error."""
     levels = {
         api.ILogger.Severity.INTERNAL_ERROR: logging.ERROR,
         api.ILogger.Severity.ERROR: logging.ERROR,
@@ -146,7 +146,7 @@ def _logger(api: Any) -> Any:
 
 
 def _monitor(api: Any, observer: PhaseObserver) -> Any:
-    """An `IProgressMonitor` that tells an observer, and ends the build upon Ctrl-C."""
+    """Return an `IProgressMonitor` that tells an observer, and ends the build upon Ctrl-C."""
 
     class Monitor(api.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:

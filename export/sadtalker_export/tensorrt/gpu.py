@@ -1,4 +1,4 @@
-"""The GPU that engines are built on, asked of the driver itself: it is there wherever TensorRT can run."""
+"""The GPU that engines are built on, read from its driver, which is there wherever TensorRT can run."""
 
 import ctypes
 import re
@@ -11,24 +11,29 @@ _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
 @dataclass(frozen=True)
 class Gpu:
-    """`name` tells the slice of a shared GPU too: "NVIDIA A100-SXM4-80GB MIG 3g.40gb"."""
+    """A GPU, or a slice of a shared one: its name and its compute capability.
+
+    The name tells the slice, too: "NVIDIA A100-SXM4-80GB MIG 3g.40gb".
+    """
 
     name: str
     capability: tuple[int, int]
 
     @property
     def key(self) -> str:
-        """A file name: "nvidia-a100-sxm4-80gb-mig-3g.40gb-sm80"."""
+        """Return a name for files: "nvidia-a100-sxm4-80gb-mig-3g.40gb-sm80"."""
         major, minor = self.capability
         return f"{re.sub(r'[^a-z0-9.]+', '-', self.name.lower()).strip('-')}-sm{major}{minor}"
 
 
 def current_gpu() -> Gpu:
-    """The first visible GPU. Raises `UsageError` without one."""
+    """Return the first visible GPU. Raises `UsageError` without one."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
-        raise UsageError("engines are built on the GPU that runs them, and here is no NVIDIA driver") from error
+        raise UsageError(
+            "engines are built on the GPU that runs them, but this machine has no NVIDIA driver"
+        ) from error
     device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
     values = (ctypes.c_int(), ctypes.c_int())
     calls = (
@@ -40,5 +45,5 @@ def current_gpu() -> Gpu:
     )
     for function, *arguments in calls:
         if status := getattr(cuda, function)(*arguments):
-            raise UsageError(f"no GPU can be used: the NVIDIA driver's {function} fails with {status}")
+            raise UsageError(f"no usable GPU: the NVIDIA driver's {function} fails with {status}")
     return Gpu(name.value.decode(), (values[0].value, values[1].value))

@@ -1,4 +1,4 @@
-"""Which nodes of an ONNX graph TensorRT refuses, told from a table instead of from a GPU.
+"""The nodes of an ONNX graph that TensorRT refuses, told from a table, without a GPU.
 
 `operators.json` names its sources. Of an operator it says which `types` the parameters of its ONNX schema may
 have (`parameters`; where absent that of the first input), which `rank` its first input, which values its `attributes`,
@@ -19,13 +19,14 @@ TABLE = Path(__file__).with_name("operators.json")
 
 
 def refusals(path: Path) -> list[str]:
-    """One sentence per reason why TensorRT would not take the graph in the file; empty if it would."""
+    """Return one sentence per reason why TensorRT would not take the graph in the file; empty if it would."""
     model = shape_inference.infer_shapes(onnx.load(path, load_external_data=False))
     return list(_Graph(model).refusals())
 
 
 @cache
 def table() -> dict[str, Any]:
+    """Return the content of `operators.json`."""
     loaded: dict[str, Any] = json.loads(TABLE.read_text())
     return loaded
 
@@ -105,7 +106,7 @@ class _Graph:
 
 
 def _parameters(formal: Any, names: Any) -> Iterator[tuple[str, str]]:
-    """Tensors that are given with the type parameters they stand for; the last formal one may stand for many."""
+    """Yield the tensors that are given, each with its type parameter; the last formal one may stand for many."""
     for index, name in enumerate(names):
         if name:
             yield name, formal[min(index, len(formal) - 1)].type_str

@@ -1,4 +1,4 @@
-"""`sadtalker-export evaluate`: figures of a talking head, and whether they are good enough."""
+"""`sadtalker-evaluate`: measure in frames whether the demo's networks talk, and compare with the goals."""
 
 import argparse
 import json
@@ -27,6 +27,7 @@ class Goal:
     at_least: bool = True
 
     def met(self, value: float) -> bool:
+        """Return whether the value keeps the bound."""
         return value >= self.bound if self.at_least else abs(value) <= self.bound
 
 
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="demo", help="`demo`, or a directory of its preset (default: demo)")
     parser.add_argument("--people", type=int, default=12, help="held-out faces (default: %(default)s)")
     parser.add_argument("--sentences", type=int, default=6, help="held-out sentences (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="write the figures there, as JSON")
+    parser.add_argument("--output", type=Path, help="JSON file to write the figures to")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def table(figures: dict[str, float]) -> Table:
+    """Return the figures beside their goals."""
     result = Table("figure", "value", "goal", "", box=box.SIMPLE_HEAD)
     goals = {goal.name: goal for goal in GOALS}
     for name, value in figures.items():

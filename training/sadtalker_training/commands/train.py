@@ -1,4 +1,4 @@
-"""`sadtalker-export train`: the demo's networks, from scratch or from where an earlier call stopped."""
+"""`sadtalker-train`: train the demo's networks, from scratch or from where an earlier call stopped."""
 
 import argparse
 import os
@@ -32,19 +32,33 @@ REPORTED_EVERY = 30.0  # seconds
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--minutes", type=float, required=True, help="stop after so long; a later call goes on from there"
+        "--minutes", type=float, required=True, help="stop after so many minutes; a later call resumes from there"
     )
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="what to train, in this order")
     parser.add_argument(
-        "--samples", type=int, help="of each task, over which its learning rate falls (default: its own)"
+        "--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="the parts to train, in this order"
     )
-    parser.add_argument("--state", type=Path, default=Path("out/training"), help="what a later call goes on from")
     parser.add_argument(
-        "--weights", type=Path, default=DEMO, help="where the weights are written (default: the demo's)"
+        "--samples",
+        type=int,
+        help="budget of each task in samples, over which its learning rate falls (default: its own)",
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument(
-        "--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that paint faces"
+        "--state",
+        type=Path,
+        default=Path("out/training"),
+        help="directory of the training state that a later call resumes from (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights", type=Path, default=DEMO, help="directory the weights are written to (default: the demo's)"
+    )
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=max(1, (os.cpu_count() or 2) - 1),
+        help="processes that paint faces (default: %(default)s)",
     )
 
 
@@ -92,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _device(name: str) -> torch.device:
-    """Raises `UsageError` for one that this machine does not have."""
+    """Return the device of that name. Raises `UsageError` for one that this machine does not have."""
     if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
         found = "cpu or cuda" if torch.cuda.is_available() else "cpu, as PyTorch finds no GPU here"
         raise UsageError(f"--device: expected {found}; got {name}")

@@ -1,4 +1,4 @@
-"""A portrait under given coefficients, through the networks as they are exported (without the exporter)."""
+"""A portrait rendered under given coefficients by the networks in their exported form, in PyTorch."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ HALF = WINDOW // 2
 
 
 class ClipRenderer:
-    """Renders one portrait, uint8 [256, 256, 3], whose own coefficients are given or taken for a face at rest."""
+    """A renderer of one portrait, uint8 [256, 256, 3]; its own coefficients are given or taken for a face at rest."""
 
     def __init__(self, networks: Mapping[str, nn.Module], portrait: Frame, coefficients: Floats | None = None) -> None:
         build = {name: SPECS[name].build(networks).eval() for name in ("appearance_encoder", "face_renderer")}
@@ -29,12 +29,12 @@ class ClipRenderer:
 
     @property
     def keypoints(self) -> Values:
-        """Of the portrait: [15, 3]."""
+        """Return the portrait's keypoints: [15, 3]."""
         found: Values = self.source[0].numpy()
         return found
 
     def frames(self, coefficients: Floats) -> npt.NDArray[np.uint8]:
-        """A clip [T, 256, 256, 3] from its coefficients [T, 70]."""
+        """Render a clip [T, 256, 256, 3] from its coefficients [T, 70]."""
         with torch.no_grad():
             driving = self._keypoints(coefficients)
             clip = [
@@ -45,7 +45,7 @@ class ClipRenderer:
         return frames
 
     def poses(self, coefficients: Floats) -> npt.NDArray[np.uint8]:
-        """As `frames`, of frames that have nothing to do with each other: each holds for its whole window."""
+        """Render unrelated frames [T, 256, 256, 3]: each row of the coefficients [T, 70] holds for its whole window."""
         return np.concatenate([self.frames(one[None]) for one in coefficients])
 
     def _keypoints(self, coefficients: Floats) -> torch.Tensor:

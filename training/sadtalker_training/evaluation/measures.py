@@ -1,4 +1,4 @@
-"""What is measured in frames and curves. Frames are uint8 [256, 256, 3]; keypoints [15, 3] lie in [-1, 1]."""
+"""Measures of frames, uint8 [256, 256, 3], of keypoints [15, 3] in [-1, 1], and of curves."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ LEFT_CHEEK, RIGHT_CHEEK = KEYPOINTS.index("left_cheek"), KEYPOINTS.index("right_
 
 
 class MotionMeter:
-    """How the parts of a face moved since a reference frame, by dense optical flow (Kroeger et al. 2016).
+    """A meter of the motion of a face's parts since a reference frame, by dense optical flow (Kroeger et al. 2016).
 
     Frames are best measured in their order: the search begins with the motion of the one before, without which it loses
     a chin that went down far.
@@ -29,13 +29,13 @@ class MotionMeter:
         self.points = ((np.asarray(keypoints)[:, :2] + 1) / 2 * reference.shape[0]).astype(float)
 
     def motion(self, frame: Frame) -> Values:
-        """Pixels in x and y: [256, 256, 2]."""
+        """Return the motion in pixels, x and y: [256, 256, 2]."""
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         self.before = self.flow.calc(self.reference, grey, None if self.before is None else self.before.copy())
         return self.before
 
     def opening(self, frame: Frame) -> float:
-        """How far the lower lip and chin went down against the nose and upper lip: pixels."""
+        """Return by how many pixels the lower lip and chin went down against the nose and upper lip."""
         motion, points = self.motion(frame), self.points
         left, right = points[[LEFT, RIGHT], 0]
         middle = (points[UPPER, 1] + points[LOWER, 1]) / 2
@@ -44,7 +44,7 @@ class MotionMeter:
         return below - above
 
     def turn(self, frame: Frame) -> float:
-        """How far the middle of the face went to the right: pixels."""
+        """Return by how many pixels the middle of the face went to the right."""
         points = self.points
         left, right = (points[LEFT_CHEEK, 0] + points[NOSE, 0]) / 2, (points[RIGHT_CHEEK, 0] + points[NOSE, 0]) / 2
         top = 2 * points[NOSE, 1] - points[UPPER, 1]
@@ -52,7 +52,7 @@ class MotionMeter:
 
 
 def _mean(values: Values, left: float, right: float, top: float, bottom: float) -> float:
-    """Over a box in pixels, made at least one pixel large and kept inside."""
+    """Return the mean over a box in pixels, made at least one pixel large and kept within the picture."""
     size = values.shape[0]
     x0, y0 = (int(np.clip(v, 0, size - 2)) for v in (left, top))
     x1, y1 = int(np.clip(right, x0 + 1, size)), int(np.clip(bottom, y0 + 1, size))
@@ -60,27 +60,27 @@ def _mean(values: Values, left: float, right: float, top: float, bottom: float) 
 
 
 def correlation(a: Values, b: Values) -> float:
-    """Pearson's; 0 where one of them never changes."""
+    """Return Pearson's correlation; 0 where one of the curves never changes."""
     if np.std(a) < 1e-9 or np.std(b) < 1e-9:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def best_lag(a: Values, b: Values, reach: int = 5) -> int:
-    """By how many samples `a` comes after `b` where they correlate best, within `reach`."""
+    """Return by how many samples `a` comes after `b` where they correlate best, within `reach`."""
     lags = range(-reach, reach + 1)
     inner = slice(reach, len(a) - reach)
     return max(lags, key=lambda lag: correlation(np.roll(a, -lag)[inner], b[inner]))
 
 
 def envelope(waveform: Values, frames: int) -> Values:
-    """Loudness of every video frame of a 16 kHz waveform, smoothed over three: root mean square [frames]."""
+    """Return the loudness of every video frame of a 16 kHz waveform, smoothed over three: root mean square [frames]."""
     level = np.sqrt(np.square(waveform[: frames * 640].reshape(frames, 640)).mean(1))
     smoothed: Values = np.convolve(level, (0.25, 0.5, 0.25), "same")
     return smoothed
 
 
 def psnr(frame: Frame, truth: Frame) -> float:
-    """In dB, of values from 0 to 255; at most 100."""
+    """Return the peak signal-to-noise ratio in dB, of values from 0 to 255; at most 100."""
     error = np.square(frame.astype(np.float64) - truth.astype(np.float64)).mean()
     return float(10 * np.log10(255**2 / max(error, 255**2 * 1e-10)))

@@ -1,4 +1,4 @@
-"""Figures on people who were never trained on: reconstruction, driven mouths, motion that follows its coefficients."""
+"""Figures of held-out people: reconstruction, driven mouths, motion that follows its coefficients."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,7 +16,7 @@ TURNS = np.linspace(-0.3, 0.3, 5)  # radians
 
 
 def evaluate_people(networks: Mapping[str, nn.Module], people: int, advance: Callable[[], None]) -> dict[str, float]:
-    """TrainingContext over so many held-out people; `advance` is called after each.
+    """Return the figures of so many held-out people, means unless said otherwise; `advance` is called after each.
 
     Returns:
         self_psnr: dB, of the portrait driven by its own coefficients.
@@ -72,7 +72,7 @@ def _person(networks: Mapping[str, nn.Module], person: Person, rng: np.random.Ge
 
 
 def _mouth(person: Person) -> tuple[slice, slice]:
-    """Rows and columns around the mouth of a frontal face, from upper lip to chin."""
+    """Return the rows and columns around the mouth of a frontal face, from upper lip to chin."""
     shape = person.shape
     y = shape.centre_y + shape.mouth_y
     return _box(shape.centre_x, y + 0.05 * shape.scale, 1.5 * shape.mouth_half_width, 0.15 * shape.scale)

@@ -1,4 +1,4 @@
-"""Figures on speech that was never trained on: does the mouth in the frames move with it?"""
+"""Figures of held-out speech: whether the mouth in the frames moves with it."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,7 +23,7 @@ SILENT = 0.03  # of a sentence's loudest level
 def evaluate_sentences(
     networks: Mapping[str, nn.Module], sentences: int, advance: Callable[[], None]
 ) -> dict[str, float]:
-    """TrainingContext over so many held-out sentences, each spoken by a held-out face; `advance` is called after each.
+    """Return the figures of so many held-out sentences, spoken by held-out faces; `advance` is called after each.
 
     Returns:
         speech_correlation: of the mouth's opening in the frames with the loudness of the speech, at zero lag.
@@ -54,7 +54,7 @@ def evaluate_sentences(
 
 
 def mouth_opening(networks: Mapping[str, nn.Module], person: Person, utterance: Utterance) -> Values:
-    """Pixels of opening in every frame of a sentence, the head held still."""
+    """Return the mouth's opening in pixels in every frame of a sentence, the head held still."""
     frames = len(utterance.waveform) * FRAME_RATE // 16_000
     coefficients = speech_coefficients(networks, utterance, frames)
     portrait = person.view(np.zeros(7, np.float32), Pose()).picture
@@ -64,7 +64,7 @@ def mouth_opening(networks: Mapping[str, nn.Module], person: Person, utterance: 
 
 
 def speech_coefficients(networks: Mapping[str, nn.Module], utterance: Utterance, frames: int) -> Floats:
-    """Coefficients [frames, 70] of a sentence: expression from audio2exp, no blinks, no head motion."""
+    """Return the coefficients [frames, 70] of a sentence: expression from audio2exp, no blinks, no head motion."""
     windows = repository_module("audio2coeff", "mel").mel_windows(utterance.waveform, 0, frames)
     with torch.no_grad():
         expression = networks["audio2exp"](
@@ -76,7 +76,7 @@ def speech_coefficients(networks: Mapping[str, nn.Module], utterance: Utterance,
 
 
 def closures(opening: Values, utterance: Utterance) -> list[bool]:
-    """Whether the mouth, in shares of its wide opening, was shut on every m, b and p long enough to be seen."""
+    """Return whether the mouth (`opening` in shares of its widest) was shut on each m, b and p long enough to see."""
     shut = []
     for phoneme, after in zip(utterance.phonemes, utterance.phonemes[1:], strict=False):
         if phoneme.symbol[:1] not in CLOSED_LIPS or not phoneme.symbol or after.start - phoneme.start < SHORTEST:

@@ -1,4 +1,4 @@
-"""Training material for the renderer: one portrait and what it looks like in motion, made by worker processes."""
+"""The renderer's training data: one portrait and the same person in motion, made by worker processes."""
 
 import multiprocessing
 import os
@@ -34,7 +34,7 @@ class Episode:
 
 
 def episode(seed: int) -> Episode:
-    """The episode of a seed: always the same."""
+    """Return the episode of a seed: always the same."""
     person = Person(seed)
     rng = person.rng
     source = person.view(random_blendshapes(rng, resting=True), random_pose(rng, resting=True))
@@ -68,7 +68,7 @@ class EpisodeBuffer:
         self.rng = np.random.default_rng(seed)
 
     def draw(self, count: int, *, fresh: int | None = None) -> list[Episode]:
-        """`count` episodes, after taking over up to `fresh` new ones (default: `MERGED` for each).
+        """Return `count` episodes, after taking over up to `fresh` new ones (default: `MERGED` for each).
 
         Waits while fewer than twice as many were made.
         """
@@ -90,7 +90,7 @@ class EpisodeBuffer:
 
 @contextmanager
 def episode_buffer(workers: int, capacity: int, first_seed: int) -> Iterator[EpisodeBuffer]:
-    """A buffer, and processes that fill it with the episodes of `first_seed`, `first_seed` + 1, ..."""
+    """Open a buffer, and processes that fill it with the episodes of `first_seed`, `first_seed` + 1, ..."""
     context = multiprocessing.get_context("spawn")
     made: Queue[Episode] = context.Queue(workers * QUEUED)
     processes = [

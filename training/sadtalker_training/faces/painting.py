@@ -1,4 +1,4 @@
-"""What portraits are painted with: colours, soft shapes, noise, and pictures with the statistics of photographs."""
+"""Brushes for portraits: colours, soft shapes, noise, and pictures with the statistics of photographs."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ cv2.setNumThreads(1)
 
 
 def colour(hue: float, saturation: float, value: float) -> Floats:
-    """RGB in [0, 1] of a hue in degrees."""
+    """Return the RGB colour in [0, 1] of a hue in degrees."""
     hsv = np.array([[[hue % 360, saturation, value]]], np.float32)
     rgb: Floats = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
     return rgb
@@ -21,14 +21,14 @@ def blur(picture: Floats, sigma: float) -> Floats:
 
 
 def noise(rng: np.random.Generator, cells: int, size: int, channels: int | None = None) -> Floats:
-    """Smooth noise in about [0, 1], `cells` to a side: [size, size(, channels)]."""
+    """Return smooth noise in about [0, 1], `cells` to a side: [size, size(, channels)]."""
     coarse = rng.random((cells, cells) if channels is None else (cells, cells, channels), dtype=np.float32)
     fine: Floats = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return fine
 
 
 def polygon(points: Floats, size: int, extent: float, softness: float) -> Floats:
-    """A filled polygon of points [N, 2] in [-extent, extent] as a soft mask [size, size]."""
+    """Fill a polygon of points [N, 2] in [-extent, extent]: a soft mask [size, size]."""
     mask = np.zeros((size, size), np.uint8)
     pixels = ((np.asarray(points, np.float32) / extent * 0.5 + 0.5) * (size - 1) * 16).round().astype(np.int32)
     cv2.fillPoly(mask, [pixels], 255, cv2.LINE_AA, 4)
@@ -36,7 +36,7 @@ def polygon(points: Floats, size: int, extent: float, softness: float) -> Floats
 
 
 def fallen_leaves(rng: np.random.Generator, size: int) -> Floats:
-    """Shapes that lie over each other, textured and lit: the dead-leaves model of photographs [size, size, 3].
+    """Paint shapes that lie over each other, textured and lit: the dead-leaves model of photographs [size, size, 3].
 
     Sizes follow a power law, which gives the picture the edges and the spectrum of natural scenes.
     """
@@ -60,7 +60,7 @@ def fallen_leaves(rng: np.random.Generator, size: int) -> Floats:
 
 
 def background(rng: np.random.Generator, size: int) -> Floats:
-    """What lies behind a person: a gradient, or a scene in or out of focus [size, size, 3]."""
+    """Paint the scene behind a person: a gradient, or leaves in or out of focus [size, size, 3]."""
     u = rng.uniform
     if rng.random() < 0.45:
         axis = np.linspace(-1, 1, size, dtype=np.float32)

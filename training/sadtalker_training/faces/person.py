@@ -12,20 +12,20 @@ from .shape import GRID, GRID_X, GRID_Y, Branch, FaceShape, smooth_step
 from .texture import EXTENT, SIDE, Complexion, FacePainter
 
 SIZE = 256  # pixels a side of a frame
-HALF_PIXEL = np.float32(0.5 * 2 / (GRID - 1) * GRID / SIZE)  # from the pixels that stand for cells to their centres
+HALF_PIXEL = np.float32(0.5 * 2 / (GRID - 1) * GRID / SIZE)  # from a cell's sampled pixel to the cell's centre
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class View:
-    """A frame, and what was seen at the cells of the 64 x 64 grid."""
+    """A frame, and the surface that each cell of the 64 x 64 grid shows."""
 
     picture: Bytes  # [256, 256, 3]
     blendshapes: Floats
     pose: Pose
-    canonical: Floats  # where on the canonical plane: [64, 64, 2]
-    behind: Floats  # the same through the holes, on what moves with the head alone
+    canonical: Floats  # position on the canonical plane: [64, 64, 2]
+    behind: Floats  # the same behind open eyes and mouth, moved by the head alone
     branch: npt.NDArray[np.int64]  # of the skin
     eyes: Flags  # cells that show an eye
     mouth: Flags  # cells that show the inside of the mouth
@@ -34,7 +34,7 @@ class View:
 
 @dataclass(frozen=True)
 class Photo:
-    """How the camera or the painter's hand changes the colours."""
+    """A change of the colours by a camera or a painter's hand."""
 
     mix: Floats  # [3, 3]
     offset: float
@@ -67,7 +67,7 @@ class Photo:
 
 
 class Person:
-    """Everything that stays the same between a person's frames; all of it follows from the seed."""
+    """A procedural person: all that stays the same between their frames follows from the seed."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ class Person:
         self.photo = Photo.random(self.rng)
 
     def view(self, blendshapes: Floats, pose: Pose) -> View:
-        """One frame of this person."""
+        """Paint one frame of this person."""
         shape = self.shape
         behind = shape.from_frame(blendshapes, pose, Branch.RIGID, iterations=5)
         middle = shape.from_frame(blendshapes, pose, Branch.MIDDLE, behind)
@@ -151,7 +151,7 @@ class Person:
         return lit
 
     def _mouth(self, x: Floats, y: Floats, lower_x: Floats, lower_y: Floats) -> Floats:
-        """Dark, tongue, upper teeth (they hang from the skull) and lower teeth (they move with the lower lip)."""
+        """Paint the inside of the mouth: tongue, upper teeth (fixed to the skull), lower teeth (moved by the lip)."""
         s, shape, look = self.shape.scale, self.shape, self.look
         below_line, above_lip = y - shape.lip_line(x), lower_y - shape.lip_line(lower_x)
         x = x - shape.centre_x
@@ -170,10 +170,10 @@ class Person:
         return lit
 
     def flow(self, driving: View, source: View) -> tuple[Floats, Floats]:
-        """Where in the source every cell of the driving frame comes from, [64, 64, 2], and whether it was visible
-        there, [64, 64] of 0 and 1.
+        """Return the origin of every driving cell in the source, and whether it was visible there.
 
-        The inside of a mouth or an eye was visible where the source's is open; the background, where nobody stood.
+        Origins are [64, 64, 2] in units of the frame, visibilities [64, 64] of 0 and 1. The inside of a mouth or an eye
+        was visible where the source's is open; the background, where nobody stood.
         """
         flow = np.empty((GRID, GRID, 2), np.float32)
         x, y = driving.canonical[..., 0], driving.canonical[..., 1]
@@ -197,7 +197,7 @@ class Person:
 
 
 def _span(mask: Floats) -> slice:
-    """The rows that a mask touches."""
+    """Return the rows that a mask touches."""
     rows = np.flatnonzero((mask > 0).any(1))
     return slice(int(rows[0]), int(rows[-1]) + 1)
 

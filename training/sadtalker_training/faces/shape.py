@@ -1,4 +1,4 @@
-"""The geometry of a procedural head: a height field, lids and lips that part, and the way of every point to the frame.
+"""The geometry of a procedural head: a height field, lids and lips that part, the path of every point to the frame.
 
 A face is a picture with closed eyes and a closed mouth over the canonical plane. Expression shifts its points, pose
 rotates them. Skin above the lids, between lids and lips, and below the lips moves on its own: one `Branch` each, and
@@ -46,7 +46,7 @@ class FaceShape:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "FaceShape":
-        """A face as the portrait crop frames them: eyes a little above the middle, about half a unit apart."""
+        """Draw a face as the portrait crop frames them: eyes a little above the middle, about half a unit apart."""
         u = rng.uniform
         scale = u(1.25, 1.75)
         eye_y = u(-0.15, -0.08) * scale
@@ -69,7 +69,7 @@ class FaceShape:
         )
 
     def depth(self, x: Floats, y: Floats) -> Floats:
-        """z of the surface over the canonical plane."""
+        """Return z of the surface over the canonical plane."""
         x, y, s = x - self.centre_x, y - self.centre_y, self.scale
         head = (x / (0.36 * s)) ** 2 + ((y + 0.05 * s) / (0.52 * s)) ** 2
         nose = (x / (0.05 * s)) ** 2 + ((y - self.nose_y + 0.02 * s) / (0.09 * s)) ** 2
@@ -77,24 +77,24 @@ class FaceShape:
         return z
 
     def lip_line(self, x: Floats) -> Floats:
-        """y where the closed lips meet."""
+        """Return y where the closed lips meet."""
         u = np.clip((x - self.centre_x) / self.mouth_half_width, -1, 1)
         line: Floats = self.centre_y + self.mouth_y + self.mouth_curve * 0.06 * self.scale * u * u
         return line
 
     def across_eye(self, x: Floats) -> Floats:
-        """-1 to 1 from one corner of either eye to the other."""
+        """Return the position across either eye, -1 to 1 from one corner to the other."""
         u: Floats = (np.abs(x - self.centre_x) - self.eye_x) / self.eye_half_width
         return u
 
     def lid_line(self, x: Floats) -> Floats:
-        """y where the closed lids meet."""
+        """Return y where the closed lids meet."""
         u = np.clip(self.across_eye(x), -1, 1)
         line: Floats = self.centre_y + self.eye_y + 0.35 * self.eye_height * (1 - u * u)
         return line
 
     def expression(self, x: Floats, y: Floats, blendshapes: Floats, branch: Branch) -> tuple[Floats, Floats]:
-        """Shift of canonical points under an expression."""
+        """Return the shift of canonical points under an expression."""
         if branch == Branch.RIGID:
             return np.zeros_like(x), np.zeros_like(y)
         s, b = self.scale, blendshapes
@@ -130,7 +130,7 @@ class FaceShape:
         return dx, dy
 
     def to_frame(self, x: Floats, y: Floats, blendshapes: Floats, pose: Pose, branch: Branch) -> tuple[Floats, Floats]:
-        """Where canonical points of a branch lie in the frame; below the chin the rotation fades out."""
+        """Return where canonical points of a branch lie in the frame; below the chin the rotation fades out."""
         dx, dy = self.expression(x, y, blendshapes, branch)
         px, py, pz = x + dx, y + dy, self.depth(x, y)
         r = pose.rotation()
@@ -147,7 +147,7 @@ class FaceShape:
         start: tuple[Floats, Floats] | None = None,
         iterations: int = 6,
     ) -> tuple[Floats, Floats]:
-        """Canonical points seen at the cells of the grid, by fixed-point iteration: two [64, 64]."""
+        """Return the canonical points seen at the cells of the grid, by fixed-point iteration: two [64, 64]."""
         x, y = (GRID_X.copy(), GRID_Y.copy()) if start is None else (start[0].copy(), start[1].copy())
         for _ in range(iterations):
             fx, fy = self.to_frame(x, y, blendshapes, pose, branch)
@@ -156,7 +156,7 @@ class FaceShape:
         return x, y
 
     def keypoints(self) -> Floats:
-        """Canonical keypoints [15, 3], in the order of `coefficients.KEYPOINTS`."""
+        """Return the canonical keypoints [15, 3], in the order of `coefficients.KEYPOINTS`."""
         s = self.scale
         brow, side = self.eye_y - 0.13 * s, self.mouth_y - 0.02 * s
         points = [(0.0, self.nose_y), (-self.eye_x, self.eye_y), (self.eye_x, self.eye_y)]
@@ -172,7 +172,7 @@ class FaceShape:
 
 
 def smooth_step(x: Floats) -> Floats:
-    """0 below 0, 1 above 1, with level ends in between."""
+    """Return 0 below 0, 1 above 1, and between them a curve with level ends."""
     x = np.clip(x, 0, 1)
     y: Floats = x * x * (3 - 2 * x)
     return y

@@ -18,7 +18,7 @@ _ROUND = np.linspace(0, 2 * np.pi, 72, dtype=np.float32)
 
 @dataclass(frozen=True)
 class Complexion:
-    """Colours are RGB in [0, 1]."""
+    """The colours of a person, RGB in [0, 1]."""
 
     skin: Floats
     hair: Floats
@@ -55,7 +55,7 @@ class Complexion:
 
 
 class FacePainter:
-    """Paints one face, layer over layer; `paint` is called once."""
+    """The painting of one face, layer over layer; `paint` is called once."""
 
     def __init__(self, shape: FaceShape, complexion: Complexion, rng: np.random.Generator) -> None:
         self.shape, self.look, self.rng, self.u = shape, complexion, rng, rng.uniform
@@ -68,7 +68,7 @@ class FacePainter:
         self.hair = complexion.hair * (0.55 + 0.9 * (0.6 * strands + 0.4 * self.coarse))[..., None]
 
     def paint(self) -> Floats:
-        """RGB and the mask of the person: [SIDE, SIDE, 4]."""
+        """Paint RGB and the mask of the person: [SIDE, SIDE, 4]."""
         self.picture[:] = self.look.hair
         bald = self.rng.random() < 0.07
         if not bald and self.rng.random() < 0.85:
@@ -95,7 +95,7 @@ class FacePainter:
         np.maximum(self.alpha, mask, out=self.alpha)
 
     def outline(self, points: Floats, softness: float) -> Floats:
-        """Mask of a polygon whose points [N, 2] count from the face's centre."""
+        """Return the mask of a polygon whose points [N, 2] count from the face's centre."""
         centre = np.array([self.shape.centre_x, self.shape.centre_y], np.float32)
         return polygon(np.asarray(points, np.float32) + centre, SIDE, EXTENT, softness)
 
@@ -129,7 +129,7 @@ class FacePainter:
         self.put(self.outline(points, 1.2), self.look.skin * np.clip(shade, 0.3, 1)[..., None])
 
     def head(self) -> Floats:
-        """Ears and the lit skin; returns the shading [SIDE, SIDE]."""
+        """Paint ears and the lit skin; return the shading [SIDE, SIDE]."""
         u, s, shape, look, x, y = self.u, self.shape.scale, self.shape, self.look, self.x, self.y
         for side in (-1, 1):
             ear = [side * shape.half_width + 0.055 * s * np.cos(_ROUND), 0.03 * s + 0.12 * s * np.sin(_ROUND)]
@@ -152,7 +152,7 @@ class FacePainter:
         return shade
 
     def shading(self) -> Floats:
-        """Diffuse light on the head, its nose, eye sockets, cheeks and chin."""
+        """Return diffuse light on the head, its nose, eye sockets, cheeks and chin."""
         u, s, shape, x, y = self.u, self.shape.scale, self.shape, self.x, self.y
 
         def bump(cx: float, cy: float, wide: float, high: float) -> Floats:
@@ -208,7 +208,7 @@ class FacePainter:
         self.put(np.clip(mask, 0, 1), self.look.hair * u(0.4, 1))
 
     def lips(self, shade: Floats) -> Floats:
-        """Paints the lips around their line and returns their mask."""
+        """Paint the lips around their line and return their mask."""
         u, s, shape = self.u, self.shape.scale, self.shape
         across = self.x / shape.mouth_half_width
         lens = np.clip(1 - across * across, 0, 1)

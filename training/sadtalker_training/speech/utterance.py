@@ -12,7 +12,7 @@ from sadtalker_export.errors import UsageError
 from ..coefficients import Floats
 
 LIBRARY = "libespeak-ng.so.1"
-SAMPLE_RATE = 16_000  # Hz, of what `speak` answers
+SAMPLE_RATE = 16_000  # Hz, of the waveforms that `speak` returns
 VOICES = ("en-us", "en", "de", "fr", "es", "it", "pt", "pl", "ru", "sv", "cmn", "nl")
 VARIANTS = ("", "+f1", "+f2", "+f3", "+f4", "+m1", "+m3", "+m5", "+m7")
 _SYNCHRONOUS, _PHONEME_EVENTS_IN_IPA, _UTF8, _PHONEME = 2, 3, 1, 7
@@ -51,7 +51,7 @@ _Callback: Any = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, c
 
 @cache
 def _library() -> tuple[ctypes.CDLL, int]:
-    """The library, ready to speak, and its sample rate."""
+    """Return the library, ready to speak, and its sample rate."""
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError as error:
@@ -133,7 +133,7 @@ _CODAS = ("", "", "", "n", "m", "p", "s", "l", "r", "t", "k", "f")
 
 
 def random_text(rng: np.random.Generator) -> str:
-    """A sentence of made-up words: every voice reads them in its own way, and no two texts are alike."""
+    """Return a sentence of made-up words: every voice reads them in its own way, and no two texts are alike."""
     words = []
     for _ in range(int(rng.integers(4, 11))):
         syllables = (
@@ -144,7 +144,7 @@ def random_text(rng: np.random.Generator) -> str:
 
 
 def random_utterance(rng: np.random.Generator) -> Utterance:
-    """Made-up words in a random voice, loudness and room, with silence around them."""
+    """Speak made-up words in a random voice, loudness and room, with silence around them."""
     voice = str(rng.choice(VOICES)) + str(rng.choice(VARIANTS))
     spoken = speak(
         random_text(rng), voice, int(rng.integers(120, 220)), int(rng.integers(20, 80)), int(rng.integers(20, 80))

@@ -1,4 +1,4 @@
-"""The mouth that goes with every phoneme, and its way from one to the next."""
+"""The mouth shape of every phoneme, and the motion from one to the next."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -7,8 +7,8 @@ from ..coefficients import JAW, ROUND, UPPER_LIP, WIDTH, Floats
 from .utterance import SAMPLE_RATE, Utterance
 
 FRAME_RATE = 25  # Hz
-STEPS = 8  # per frame, in which the way of the mouth is worked out
-SPOKEN = (JAW, WIDTH, ROUND, UPPER_LIP)  # what `mouth_shapes` answers, in this order
+STEPS = 8  # per frame, at which the mouth's motion is computed
+SPOKEN = (JAW, WIDTH, ROUND, UPPER_LIP)  # the blendshapes that `mouth_shapes` returns, in this order
 COARTICULATION = 0.035  # seconds (one standard deviation) over which a mouth takes the next shape
 CLOSING = 0.015  # the same for lips that meet
 LEAD = 0.01  # seconds by which the mouth is ahead of the sound
@@ -40,7 +40,7 @@ _REST = (0.0, 0.0, 0.0, 0.0)
 
 
 def phoneme_shape(symbol: str) -> tuple[float, float, float, float]:
-    """Jaw, width, rounding and upper lip of an IPA symbol; the empty one is rest."""
+    """Return jaw, width, rounding and upper lip of an IPA symbol; the empty one is rest."""
     letters = [c for c in symbol if c.isalpha()]
     if not letters:
         return _REST
@@ -51,7 +51,7 @@ def phoneme_shape(symbol: str) -> tuple[float, float, float, float]:
 
 
 def mouth_shapes(utterance: Utterance) -> Floats:
-    """Blendshapes `SPOKEN` of every video frame of an utterance: [floor(samples / 640), 4].
+    """Return the blendshapes `SPOKEN` of every video frame of an utterance: [floor(samples / 640), 4].
 
     Targets change with the phonemes and are smoothed; louder speech opens the mouth wider; lips that must meet do.
     """
@@ -77,7 +77,7 @@ def mouth_shapes(utterance: Utterance) -> Floats:
 
 
 def loudness(waveform: Floats, steps: int) -> Floats:
-    """Level of every step of a waveform against its loudest parts, 0 to 1: 40 decibels of range."""
+    """Return the level of every step of a waveform against its loudest parts, 0 to 1: 40 decibels of range."""
     length = len(waveform) // steps
     level = np.sqrt(np.square(waveform[: steps * length].reshape(steps, length)).mean(1) + 1e-12)
     decibels = 20 * np.log10(level / (np.percentile(level, 95) + 1e-6) + 1e-6)

@@ -21,7 +21,7 @@ _WEIGHTS = {JAW: 3.0, BLINK: 2.0}
 
 
 def speech_frames(rng: np.random.Generator, utterances: int) -> tuple[Floats, Floats]:
-    """Mel windows [T, 80, 16] and the mouth's blendshapes [T, 4] of made-up speech."""
+    """Return mel windows [T, 80, 16] and the mouth's blendshapes [T, 4] of made-up speech."""
     mel = repository_module("audio2coeff", "mel")
     windows, shapes = [], []
     for _ in range(utterances):
@@ -33,6 +33,8 @@ def speech_frames(rng: np.random.Generator, utterances: int) -> tuple[Floats, Fl
 
 
 class ExpressionTask(Task):
+    """The training of audio2exp, on synthetic speech and random blinks."""
+
     name = "expression"
     network_names = frozenset({"audio2exp"})
     budget = 400_000
@@ -50,7 +52,7 @@ class ExpressionTask(Task):
         yield batch
 
     def inputs(self, rng: np.random.Generator, mel: Tensor, shapes: Tensor) -> tuple[Tensor, ...]:
-        """Mel windows, a reference, a blink, and the expression that should come of them."""
+        """Return mel windows, references, blinks, and the expressions that they should give."""
         count = len(mel)
         reference = torch.from_numpy(rng.normal(0, 0.4, (count, EXPRESSION)).astype(np.float32))
         blink = torch.from_numpy((rng.random((count, 1)) * (rng.random((count, 1)) < 0.4)).astype(np.float32))
@@ -69,7 +71,7 @@ class ExpressionTask(Task):
         return {"expression": (error.abs() * weights).sum(1).mean()}, len(mel)
 
     def evaluate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Correlation and mean absolute error of the jaw on utterances that training never hears."""
+        """Return correlation and mean absolute error of the jaw on utterances that training never hears."""
         rng = np.random.default_rng(10**9)
         mels, shapes = (torch.from_numpy(a) for a in speech_frames(rng, HELD_OUT))
         mel, reference, blink, expression = self.inputs(rng, mels, shapes)

@@ -1,4 +1,4 @@
-"""How far a frame, a flow or a keypoint is from the truth, without pretrained networks."""
+"""Losses of frames, flows, occlusion maps and keypoints, without pretrained networks."""
 
 import torch
 import torch.nn.functional as F
@@ -6,13 +6,13 @@ from sadtalker_export.networks.convolution import inclusive_axis
 from sadtalker_export.networks.keypoint_detector import TEMPERATURE
 from torch import Tensor
 
-SCALES = ((1, 4.0), (2, 3.0), (4, 3.0), (8, 2.0))  # by how much frames are shrunk, and what that scale weighs
+SCALES = ((1, 4.0), (2, 3.0), (4, 3.0), (8, 2.0))  # shrinkage of the frames, and that scale's weight
 GRADIENT = 4.0
 TARGET_VARIANCE = 0.004  # of the heat map that a keypoint should have
 
 
 def picture_loss(frames: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute error over four scales, and that of the finest gradients.
+    """Return the mean absolute error over four scales, plus that of the finest gradients.
 
     Args:
         frames, truth: [B, 3, H, W] in [0, 1].
@@ -28,7 +28,7 @@ def picture_loss(frames: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def flow_loss(flow: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute error of the flow in the plane, at every depth.
+    """Return the mean absolute error of the flow in the plane, at every depth.
 
     Args:
         flow: [B, D, H, W, 3].
@@ -40,12 +40,12 @@ def flow_loss(flow: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def visibility_loss(logits: Tensor, visible: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy of the occlusion map's logits [B, 1, H, W] with what was visible [B, H, W]."""
+    """Return the cross-entropy of the occlusion map's logits [B, 1, H, W] with the visibility [B, H, W]."""
     return F.binary_cross_entropy_with_logits(logits[:, 0], visible, weight)
 
 
 def keypoint_loss(heatmaps: Tensor, found: Tensor, truth: Tensor) -> Tensor:
-    """Distance of keypoints, and cross-entropy of their heat maps with Gaussians around the truth.
+    """Return the distance of keypoints, plus the cross-entropy of their heat maps with Gaussians around the truth.
 
     Args:
         heatmaps: [B, K, D, H, W], before the softmax.
@@ -62,7 +62,7 @@ def keypoint_loss(heatmaps: Tensor, found: Tensor, truth: Tensor) -> Tensor:
 
 
 def importance(keypoints: Tensor, size: int) -> Tensor:
-    """What a pixel of a frame weighs: more on the mouth and the eyes.
+    """Return the weights of a frame's pixels: more on the mouth and the eyes.
 
     Args:
         keypoints: of the frame [B, 15, 3], in the order of `coefficients.KEYPOINTS`.
@@ -78,12 +78,12 @@ def importance(keypoints: Tensor, size: int) -> Tensor:
 
 
 def around_mouth(keypoints: Tensor, size: int) -> Tensor:
-    """1 between the lips, falling to 0 around the mouth; arguments and shape as of `importance`."""
+    """Return 1 between the lips, falling to 0 around the mouth; arguments and shape as of `importance`."""
     return _spot((keypoints[:, 7] + keypoints[:, 8]) / 2, 0.28, 0.22, size)
 
 
 def _spot(centre: Tensor, wide: float, high: float, size: int) -> Tensor:
-    """A Gaussian around `centre` [B, 3]: [B, 1, size, size]."""
+    """Return a Gaussian around `centre` [B, 3]: [B, 1, size, size]."""
     axis = inclusive_axis(size, centre)
     x = torch.exp(-(((axis - centre[:, 0:1]) / wide) ** 2))
     y = torch.exp(-(((axis - centre[:, 1:2]) / high) ** 2))

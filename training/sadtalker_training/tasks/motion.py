@@ -28,7 +28,7 @@ ANGLES, SHIFT = 0.22, 0.05  # standard deviations, radians and units of the fram
 
 
 def coefficient_windows(rng: np.random.Generator, count: int) -> Tensor:
-    """Curves through random points: [count, 70, 27]."""
+    """Return curves through random points: [count, 70, 27]."""
 
     def curves(channels: int, spread: float) -> Tensor:
         points = rng.standard_normal((count, channels, rng.integers(2, 15)), dtype=np.float32) * np.float32(spread)
@@ -45,6 +45,8 @@ def coefficient_windows(rng: np.random.Generator, count: int) -> Tensor:
 
 
 class MotionTask(Task):
+    """The training of the motion network."""
+
     name = "motion"
     network_names = frozenset({"motion"})
     budget = 300_000
@@ -63,14 +65,14 @@ class MotionTask(Task):
         }, len(batch)
 
     def evaluate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Mean absolute errors: of the angles in degrees, of shift and keypoint offsets in units of the frame."""
+        """Return mean absolute errors: angles in degrees, shift and keypoint offsets in units of the frame."""
         windows = coefficient_windows(np.random.default_rng(10**9), 512).to(self.context.device)
         errors = _errors(networks["motion"], windows)
         return dict(zip(("degrees", "vertical", "expression"), (float(e.mean()) for e in errors), strict=True))
 
 
 def _errors(network: nn.Module, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Absolute errors for the windows' middle frames."""
+    """Return the absolute errors for the windows' middle frames."""
     assert isinstance(network, Motion)
     middle = windows[:, :, WINDOW // 2]
     motion = network.mapping(windows)

@@ -26,7 +26,7 @@ VERTICAL = 4  # in the six components of a pose
 
 
 def pose_motion(mel: Tensor, latent: Tensor, style: Tensor) -> Tensor:
-    """The motion that a latent and a chunk of speech stand for.
+    """Return the motion that a latent and a chunk of speech stand for.
 
     Args:
         mel: [B, 32, 80, 16] in [-4, 4].
@@ -50,6 +50,8 @@ def pose_motion(mel: Tensor, latent: Tensor, style: Tensor) -> Tensor:
 
 
 class PoseTask(Task):
+    """The training of audio2pose."""
+
     name = "pose"
     network_names = frozenset({"audio2pose"})
     budget = 60_000
@@ -62,7 +64,7 @@ class PoseTask(Task):
         yield lambda progress: self.inputs(rng, mels, BATCH)
 
     def inputs(self, rng: np.random.Generator, mels: Tensor, count: int) -> tuple[Tensor, ...]:
-        """Chunks of speech, latents, styles and reference poses."""
+        """Return chunks of speech, latents, styles and reference poses."""
         first = torch.from_numpy(rng.integers(len(mels) - CHUNK_FRAMES, size=count))
         inputs = (
             mels[first[:, None] + torch.arange(CHUNK_FRAMES)],
@@ -78,7 +80,7 @@ class PoseTask(Task):
         return {"pose": 20 * error.abs().mean(), "pose_square": 200 * error.square().mean()}, len(mel)
 
     def evaluate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Correlation and mean absolute error (radians) of the angles on speech that training never hears."""
+        """Return correlation and mean absolute error (radians) of the angles on speech that training never hears."""
         rng = np.random.default_rng(10**9)
         mels = torch.from_numpy(speech_frames(rng, HELD_OUT)[0])
         mel, latent, style, reference = self.inputs(rng, mels, 64)

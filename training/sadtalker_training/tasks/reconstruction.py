@@ -24,13 +24,13 @@ _FREE = IDENTITY + EXPRESSION + TEXTURE
 
 
 def motion_coefficients(answer: Tensor) -> Tensor:
-    """The 70 motion coefficients in the network's 257: expression, angles, translation."""
+    """Return the 70 motion coefficients in the network's 257: expression, angles, translation."""
     angles = answer[:, _FREE : _FREE + 3]
     return torch.cat([answer[:, IDENTITY : IDENTITY + EXPRESSION], angles, answer[:, -3:]], 1)
 
 
 def aligned_crops(made: Episode, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Every frame of an episode as the portrait crop aligns it, [F, 3, 224, 224], and its coefficients [F, 70]."""
+    """Return an episode's frames as the portrait crop aligns them, [F, 3, 224, 224], and their coefficients [F, 70]."""
     align = repository_module("portrait_crop", "alignment").align
     crops = []
     for picture in (made.source, *made.driving):
@@ -42,6 +42,8 @@ def aligned_crops(made: Episode, rng: np.random.Generator) -> tuple[Floats, Floa
 
 
 class ReconstructionTask(Task):
+    """The training of face_reconstruction."""
+
     name = "reconstruction"
     network_names = frozenset({"face_reconstruction"})
     budget = 100_000
@@ -56,7 +58,7 @@ class ReconstructionTask(Task):
             yield lambda progress: self.inputs(rng, buffer.draw(portraits, fresh=fresh))
 
     def inputs(self, rng: np.random.Generator, episodes: list[Episode]) -> tuple[Tensor, Tensor]:
-        """Crops [B, 3, 224, 224] and coefficients [B, 70]."""
+        """Return crops [B, 3, 224, 224] and coefficients [B, 70]."""
         made = [aligned_crops(one, rng) for one in episodes]
         crops, coefficients = (torch.from_numpy(np.concatenate(part)) for part in zip(*made, strict=True))
         return crops.to(self.context.device), coefficients.to(self.context.device)
@@ -76,7 +78,7 @@ class ReconstructionTask(Task):
         }, len(crops)
 
     def evaluate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Mean absolute error of blendshapes and of angles (radians) on held-out people."""
+        """Return the mean absolute error of blendshapes and of angles (radians) on held-out people."""
         rng = np.random.default_rng(HELD_OUT)
         crops, truth = self.inputs(rng, [episode(HELD_OUT + i) for i in range(EVALUATED)])
         error = (motion_coefficients(networks["face_reconstruction"](crops)) - truth).abs()

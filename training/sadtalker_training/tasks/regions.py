@@ -28,7 +28,7 @@ class Regions:
 
     @classmethod
     def around(cls, keypoints: Tensor, size: int) -> "Regions":
-        """Most often around the mouth or the eyes, sometimes anywhere. keypoints: [B, 15, 3]."""
+        """Choose regions, most often around the mouth or the eyes, sometimes anywhere. keypoints: [B, 15, 3]."""
         b = len(keypoints)
         choice = torch.rand(b, 1, device=keypoints.device)
         mouth, eyes = keypoints[:, 7:9, :2].mean(1), keypoints[:, 1:3, :2].mean(1)
@@ -39,7 +39,7 @@ class Regions:
         return cls(first[:, 1], first[:, 0], size)
 
     def cut(self, x: Tensor, pixels: int = 1) -> Tensor:
-        """The regions of [B, ..., H, W]; `pixels` is how many a cell has there."""
+        """Cut the regions out of [B, ..., H, W]; `pixels` is how many a cell has there."""
         if self.size == GRID:
             return x
         side = self.size * pixels
@@ -58,7 +58,9 @@ class Moved:
 
 @dataclass(frozen=True)
 class Rendered:
-    frames: Tensor  # [B, 3, 4h, 4w], what the renderer answers
+    """The frames of B regions, and the motion they were rendered with."""
+
+    frames: Tensor  # [B, 3, 4h, 4w], the renderer's output
     decoded: Tensor  # the same without pixels of the portrait
     motion: Moved
 
@@ -72,7 +74,7 @@ def render(
     *,
     mixed: bool = False,
 ) -> Rendered:
-    """Frames of N portraits, F of each, B = N * F, those of a portrait one after the other.
+    """Render frames of N portraits, F of each, B = N * F, those of a portrait one after the other.
 
     Args:
         volume: [N, C, D, 64, 64].
@@ -102,7 +104,7 @@ def move(
     *,
     mixed: bool = False,
 ) -> Moved:
-    """The dense motion alone; arguments as of `render`."""
+    """Return the dense motion alone; arguments as of `render`."""
     device, frames = volume.device.type, len(driving_keypoints)
     plane = inclusive_grid((1, GRID, GRID), volume)[0, :, :, :2].permute(2, 0, 1)
     positions = with_depth(regions.cut(plane.expand(frames, -1, -1, -1)), volume.shape[2])
@@ -119,7 +121,7 @@ def move(
 
 
 def encode(encoder: AppearanceEncoder, source: Tensor, *, residual: bool) -> Tensor:
-    """The encoder's volume; without the residual blocks, which start as the identity and cost most of it."""
+    """Return the encoder's volume; without the residual blocks, which start as the identity and cost most of it."""
     if residual:
         whole: Tensor = encoder(source)
         return whole
@@ -130,14 +132,14 @@ def encode(encoder: AppearanceEncoder, source: Tensor, *, residual: bool) -> Ten
 
 
 def with_depth(plane: Tensor, depth: int) -> Tensor:
-    """Places of the volume's cells above those of a plane: [B, 2, h, w] -> [B, depth, h, w, 3]."""
+    """Return the positions of the volume's cells above those of a plane: [B, 2, h, w] -> [B, depth, h, w, 3]."""
     b, _, h, w = plane.shape
     z = inclusive_axis(depth, plane)[:, None, None, None].expand(b, -1, h, w, 1)
     return torch.cat([plane.permute(0, 2, 3, 1).unsqueeze(1).expand(-1, depth, -1, -1, -1), z], -1)
 
 
 def sample_portraits(volume: Tensor, positions: Tensor) -> Tensor:
-    """A portrait's volume [N, C, D, H, W] at positions [B, M, D, h, w, 3] of its frames: [B, M, C, D, h, w]."""
+    """Sample a portrait's volume [N, C, D, H, W] at positions [B, M, D, h, w, 3] of its frames: [B, M, C, D, h, w]."""
     b, m, d, h, w, _ = positions.shape
     sampled = F.grid_sample(volume, positions.reshape(len(volume), -1, h, w, 3), align_corners=False)
     sampled = sampled.reshape(len(volume), -1, b // len(volume), m, d, h, w)
@@ -145,7 +147,7 @@ def sample_portraits(volume: Tensor, positions: Tensor) -> Tensor:
 
 
 def gaussians(keypoints: Tensor, positions: Tensor) -> Tensor:
-    """`gaussian_maps` within regions: keypoints [B, K, 3], positions [B, D, h, w, 3] -> [B, K, D, h, w]."""
+    """Return `gaussian_maps` within regions: keypoints [B, K, 3], positions [B, D, h, w, 3] -> [B, K, D, h, w]."""
     axes = positions[:, 0, 0, :, 0], positions[:, 0, :, 0, 1], positions[:, :, 0, 0, 2]
     x, y, z = (
         torch.exp((axis.unsqueeze(1) - keypoints[..., i : i + 1]) ** 2 * (-0.5 / HEATMAP_VARIANCE))
@@ -155,7 +157,7 @@ def gaussians(keypoints: Tensor, positions: Tensor) -> Tensor:
 
 
 def mix(logits: Tensor, shifts: Tensor, positions: Tensor, floor: float) -> Tensor:
-    """`mixed_flow` within regions: logits [B, K+1, D, h, w], shifts [B, K+1, 3] -> [B, D, h, w, 3]."""
+    """Return `mixed_flow` within regions: logits [B, K+1, D, h, w], shifts [B, K+1, 3] -> [B, D, h, w, 3]."""
     mask = F.softmax(logits, 1)
     if floor:
         mask = torch.where(mask < floor, torch.zeros_like(mask), mask)

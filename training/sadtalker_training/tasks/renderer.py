@@ -66,7 +66,7 @@ class RendererBatch:
 
 
 def move_keypoints(canonical: Tensor, coefficients: Tensor) -> Tensor:
-    """Keypoints [B, 15, 3] under coefficients [B, 70]: what the motion network is taught to do."""
+    """Return keypoints [B, 15, 3] under coefficients [B, 70], as the motion network is taught to move them."""
     degrees = torch.rad2deg(coefficients[:, [YAW, PITCH, ROLL]]).unbind(1)
     basis = torch.from_numpy(KEYPOINT_MOTION).to(canonical)
     moved = canonical @ rotation_matrix(*degrees).transpose(1, 2)
@@ -75,6 +75,8 @@ def move_keypoints(canonical: Tensor, coefficients: Tensor) -> Tensor:
 
 
 class RendererTask(Task):
+    """The training of the appearance encoder, the keypoint detector and the face renderer, together."""
+
     name = "renderer"
     network_names = frozenset({"appearance_encoder", "keypoint_detector", "face_renderer"})
     budget = 400_000
@@ -143,7 +145,7 @@ class RendererTask(Task):
         return losses, len(visible)
 
     def keypoint_losses(self, detector: KeypointDetector, batch: RendererBatch) -> tuple[Losses, int]:
-        """Of every portrait and one of its driven frames: the canonical keypoints are the same."""
+        """Return the loss of every portrait and one of its driven frames, whose canonical keypoints are equal."""
         pictures = torch.cat([batch.source, batch.driving[::DRIVEN]]).contiguous(memory_format=torch.channels_last)
         with torch.autocast(pictures.device.type, torch.bfloat16):
             scores = detector.scores(pictures).float()
@@ -151,8 +153,11 @@ class RendererTask(Task):
         return {"keypoints": keypoint_loss(scores, expectation(scores), truth)}, len(pictures)
 
     def evaluate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """PSNR (dB) of held-out frames: of the portrait itself, driven, around the driven mouth, and there if the
-        portrait were copied; mean keypoint error and mean flow error where it is known, units of the frame."""
+        """Return means over held-out episodes.
+
+        PSNR in dB: `self` of the portrait under its own keypoints, `driven` of driven frames, `mouth` around the driven
+        mouth, `mouth_copied` there if the portrait were copied. `keypoints`: mean error, units of the frame.
+        """
         figures: dict[str, list[float]] = {}
         for i in range(EVALUATED):
             batch = RendererBatch.collate([episode(HELD_OUT + i)], self.context.device)
@@ -178,7 +183,7 @@ class RendererTask(Task):
 
 
 def use_fast_layouts(network: nn.Module, *, volumes: bool) -> None:
-    """Channels last, which convolutions in bfloat16 want: oneDNN those of pictures, cuDNN those of volumes, too."""
+    """Store weights channels last, as bfloat16 convolutions want them: oneDNN for pictures, cuDNN for volumes, too."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
@@ -187,12 +192,12 @@ def use_fast_layouts(network: nn.Module, *, volumes: bool) -> None:
 
 
 def each(x: Tensor) -> Tensor:
-    """What belongs to a portrait, once for each of its driven frames."""
+    """Repeat the values of each portrait for each of its driven frames."""
     return x.repeat_interleave(DRIVEN, 0)
 
 
 def psnr(frames: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
-    """Mean over frames [B, 3, H, W], in dB, of whole frames or where a mask [B, 1, H, W] is set."""
+    """Return the mean PSNR in dB over frames [B, 3, H, W], whole or where a mask [B, 1, H, W] is set."""
     error = (frames - truth).square().mean(1, keepdim=True)
     where = torch.ones_like(error, dtype=torch.bool) if where is None else where
     mean = (error * where).sum((1, 2, 3)) / where.sum((1, 2, 3))
