@@ -31,7 +31,7 @@ Networks = Mapping[str, nn.Module]
 class TensorSpec:
     """One tensor at a network's boundary; `shape` is without the batch axis.
 
-    `low` and `high` bound the values that exports are checked with: what the network meets in use.
+    `low` and `high` bound the values that exports are checked with, as the network meets them in use.
     """
 
     name: str
@@ -54,8 +54,9 @@ class BatchProfile:
 class NetworkSpec:
     """One exported network: `build` makes the module to export from the plain `networks` it names.
 
-    `tensorrt` is for networks that are worth an engine; `max` is the `max_batch_size` of the model's configuration.
-    `half` and `position_inputs` name what reduced precision may touch and what it may not, see `precision.forms`.
+    `tensorrt` is set for networks that gain from an engine; its `max` is the `max_batch_size` of the model's
+    configuration. `half` and `position_inputs` name what reduced precision may and may not touch, see
+    `precision.forms`.
     """
 
     name: str

@@ -34,8 +34,8 @@ KEYPOINTS = (
 def _keypoint_motion() -> Floats:
     """Return the offset of every keypoint per unit of every blendshape: [7, 15, 3].
 
-    About 1.2 times what the points themselves do on a face of usual size: the flow is a mixture of the keypoints'
-    translations, so these must reach as far as the largest motion around them.
+    Offsets are about 1.2 times the motion of the points themselves on a face of usual size: the flow is a mixture of
+    the keypoints' translations, so these must reach as far as the largest motion around them.
     """
     moves: dict[int, dict[str, tuple[float, float, float]]] = {
         JAW: {"lower_lip": (0.0, 0.23, 0.0), "chin": (0.0, 0.20, 0.0), "upper_lip": (0.0, -0.03, 0.0)}

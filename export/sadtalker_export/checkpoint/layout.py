@@ -1,7 +1,7 @@
 """The official checkpoint files, key by key; no other module knows their names.
 
-A rule pairs an official key with ours; `{n}` stands for a number and `*` for the rest of the key, on both sides.
-Every key of a file is either mapped by one rule or listed as unused; anything else is an error.
+A rule pairs an official key with ours; on both sides `{n}` stands for a number and `*` for the rest of the key. Every
+key of a file is mapped by one rule or listed as unused; anything else is an error.
 """
 
 import re

@@ -29,8 +29,8 @@ def files(image_size: int = 256) -> tuple[CheckpointFile, ...]:
 def load_weights(name: str, image_size: int = 256) -> tuple[Preset, dict[str, nn.Module]]:
     """Load the networks that `--weights` names: `tiny`, `demo`, `official`, or a directory.
 
-    Those that find and restore faces are among them where their files are there. `tiny` has the enhancer, but no
-    detectors: made-up ones find no face. Raises `CheckpointError`.
+    Networks that find and restore faces are included if their files are there. `tiny` includes the enhancer, but no
+    detectors: with synthetic weights they find no face. Raises `CheckpointError`.
     """
     if name == "tiny":
         tiny = PRESETS["tiny"]

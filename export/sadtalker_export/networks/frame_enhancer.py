@@ -25,10 +25,10 @@ class FrameEnhancer(nn.Module):
     """Frames uint8 [B, F, H, W, 3] (RGB) and where their face is -> frames uint8 [B, F, 2H, 2W, 3].
 
     `landmarks` [B, 5, 2] are the centres of the left and the right eye as seen in the portrait, the tip of the nose,
-    and the left and the right corner of the mouth: (x, y) in pixels of a frame, whole numbers at pixel centres. With
-    the head they turn in the picture and shift as the keypoints do that drive the frame, `source_keypoints` [B, K, 3]
-    to `driving_keypoints` [B, F, K, 3], in [-1, 1]. Found anew in each frame they would make the face tremble, and held
-    where they were they would lose a head that moves; keypoints move as smoothly as the coefficients behind them.
+    and the left and the right corner of the mouth: (x, y) in pixels of a frame, whole numbers at pixel centres. They
+    turn and shift with the keypoints that drive the frame, from `source_keypoints` [B, K, 3] to `driving_keypoints` [B,
+    F, K, 3], in [-1, 1]. Landmarks detected in every frame would make the face tremble, and fixed ones would lose a
+    head that moves; keypoints move as smoothly as the coefficients behind them.
 
     The face is sampled, restored, and laid over the enlarged frame under a mask that fades towards the edges of its
     square. Outside of the square the frame is only enlarged.

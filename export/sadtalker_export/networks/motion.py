@@ -62,8 +62,8 @@ class CoefficientMapping(nn.Module):
 class Motion(nn.Module):
     """Canonical keypoints [B, K, 3] and windows of coefficients [B, F, coefficients, 27] -> keypoints [B, F, K, 3].
 
-    `head_angles` [B, F, 3] are yaw, pitch and roll in degrees that take the place of the mapping's own; those beyond
-    180 leave it its own. (Not NaN: engines that are allowed fast arithmetic need not know it from a number.)
+    `head_angles` [B, F, 3] are yaw, pitch and roll in degrees that replace the mapping's own; values beyond 180 leave
+    the mapping's. (NaN would not do: engines with fast arithmetic need not tell it from a number.)
     """
 
     def __init__(self, size: MotionSize) -> None:

@@ -1,7 +1,7 @@
 """The portrait's own pixels in every frame: sharp where they were visible, decoded where they were not.
 
 A narrow decoder cannot redraw a face in detail. So the volume carries the picture in its last three channels, whose
-depth slices are the 4 x 4 pixels of every cell, and what moved into view undisturbed is copied from there.
+depth slices are the 4 x 4 pixels of every cell, and pixels that stay visible are copied from there.
 """
 
 import torch

@@ -76,7 +76,7 @@ class StyleGan2(nn.Module):
     """Latents [B, 2 * levels, latent] -> image [B, 3, R, R], from `widths`[0] channels at 4x4 to the last at R.
 
     `features` holds a (scale, shift) per doubling, each [B, width / 2, r, r]: a spatial feature transform of the second
-    half of the channels (Wang et al. 2021, GFP-GAN). The first half stays what the generator makes of it.
+    half of the channels (Wang et al. 2021, GFP-GAN). The first half is left as the generator makes it.
     """
 
     def __init__(self, latent: int, widths: tuple[int, ...]) -> None:

@@ -63,7 +63,7 @@ def export_repository(
 def is_exported(repository: Path, wanted: Manifest, names: set[str]) -> bool:
     """Return whether the repository holds the `wanted` export of these models, every file at its full size.
 
-    The models of `wanted` are not looked at.
+    The `models` of `wanted` are ignored.
     """
     try:
         found = read_manifest(repository)

@@ -1,7 +1,7 @@
 """Engines that run a network in single or in reduced precision, for `sadtalker-export precision`.
 
-bf16 is what OpenVINO computes from the exported graphs. fp16 is computed here as tensor cores do, every result rounded
-to float16 and sums in float32: ONNX Runtime on a CPU would leave out roundings between operations.
+bf16 runs the exported graphs in OpenVINO. fp16 is computed here as tensor cores do, every result rounded to float16 and
+sums in float32: ONNX Runtime on a CPU would leave out roundings between operations.
 """
 
 import json
@@ -72,7 +72,8 @@ ENGINES: dict[str, Callable[[Networks, Specs, Path], Engine]] = {"fp16": half, "
 class RoundEachResult(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A mode in which operations on float16 compute in float32 and round their float16 results once.
 
-    So do tensor cores. PyTorch has no float16 kernels on a CPU for some of the operations, and slow ones for others.
+    Tensor cores do the same. PyTorch has no float16 kernels on a CPU for some of the operations, and slow ones for
+    others.
     """
 
     def __torch_dispatch__(

@@ -1,7 +1,7 @@
 """The judgement of faces that were restored in single and in reduced precision (`precision --enhancer`).
 
-GFPGAN in careless float16 makes some faces black and others one colour. Which ones depends on the face: each picture is
-judged for itself, also a little darker and brighter than it is, and only where a frame shows all of the restored face.
+Careless float16 makes GFPGAN return black or single-coloured faces for some portraits. So each picture is judged on its
+own, also a little darker and brighter than it is, and only where a frame shows the restored face alone.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Distances of frames in a reduced precision from the same frames in single precision, in colour and in motion.
 
-Frames are uint8 [T, H, W, 3] RGB. PSNR alone would pass lips that have stopped: they are a small part of the picture.
-Restored faces do not move by themselves; there it is colours and edges that must be the same, and be there at all.
+Frames are uint8 [T, H, W, 3] RGB. PSNR alone would pass lips that have stopped moving, which are a small part of the
+picture. Restored faces do not move by themselves; there colours and edges must be present and the same.
 """
 
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ def displacements(frames: Frames) -> Floats:
 def _lost(exact: Floats, reduced: Floats) -> float:
     """Return |1 - g|, where g is the projection of `reduced` onto `exact`; NaN if there is no motion to compare.
 
-    A projection rather than a ratio of energies: rounding noise that flickers is no motion, PSNR judges it.
+    This is a projection rather than a ratio of energies: flickering rounding noise is not motion, and PSNR judges it.
     """
     energy = float((exact**2).sum())
     return abs(1 - float((exact * reduced).sum()) / energy) if energy else float("nan")

@@ -31,7 +31,7 @@ class UpConvNorm(nn.Module):
 class FastRenderer(nn.Module):
     """Volume [B, C, D, H, W], source keypoints [B, K, 3], driving keypoints [B, F, K, 3] -> [B, F, 3, 4H, 4W].
 
-    What depends on the portrait alone is computed once per item, not per frame.
+    Everything that depends on the portrait alone is computed once per item, not per frame.
     """
 
     def __init__(self, renderer: FaceRenderer) -> None:

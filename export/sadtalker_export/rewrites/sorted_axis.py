@@ -1,10 +1,10 @@
 """Convolutions with half the multiplications, of pictures whose rows (volumes whose depths) are sorted by remainder.
 
-Those whose number leaves 0 when divided by 4 come first, then those that leave 1, 2, 3. A phase, all of one remainder,
-is then one piece of the tensor, and `toom_cook` along the axis is: weighted sums of pieces, one narrower convolution
-for each of the 6 sums, and weighted sums of what they give. Operations pixel by pixel and statistics over all pixels do
-not mind the order, so a whole network stays in it. Nothing has to be gathered in tiles as in `winograd`, and bfloat16
-loses less than there: sums over one axis are shorter than over two. benchmarks/README.md has the figures.
+Rows whose index is a multiple of 4 come first, then those that leave a remainder of 1, 2, 3. All rows of one remainder,
+a phase, are then contiguous, and `toom_cook` along the axis becomes weighted sums of phases, one narrower convolution
+for each of the 6 sums, and weighted sums of their results. Pixel-wise operations and statistics over all pixels do not
+depend on the order, so a whole network can stay in it. Nothing has to be gathered in tiles as in `winograd`, and
+bfloat16 loses less than there: sums over one axis are shorter than over two. benchmarks/README.md has the figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,9 +52,9 @@ class SortedRepeat(nn.Module):
 class SortedConvolution(nn.Module):
     """The same function as a same-padded convolution along an axis that is sorted before and after.
 
-    `conv` is a Conv2d or Conv3d with an odd kernel, or a `ResizeConvolution` of volumes, which leaves their depth. Of a
-    piece of a longer kernel, `first` is where its first tap lies from the output. Where `reads_natural`, the axis is
-    sorted only afterwards.
+    `conv` is a Conv2d or Conv3d with an odd kernel, or a `ResizeConvolution` of volumes, which keeps their depth. For a
+    piece of a longer kernel, `first` is the offset of its first tap from the output. With `reads_natural` the input is
+    in natural order and only the output is sorted.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class SortedConvolution(nn.Module):
 class SortedModulatedConvolution(nn.Module):
     """The same function as a `ModulatedConvolution`, on sorted rows; gamma and beta read the same sums.
 
-    Where `reads_natural`, the rows of what modulates are in their natural order.
+    With `reads_natural`, the rows that gamma and beta read are in natural order.
     """
 
     def __init__(self, modulated: ModulatedConvolution, reads_natural: bool = False) -> None:

@@ -114,7 +114,7 @@ class Doubling(nn.Module):
 class FastSpadeDecoder(nn.Module):
     """The same function as `SpadeDecoder`: features [B, C, H, W] -> frames [B, 3, 4H, 4W].
 
-    `enter` and `leave` are where another form may order the pixels otherwise.
+    Another form may replace `enter` and `leave` to change the order of the pixels between them.
     """
 
     def __init__(self, decoder: SpadeDecoder) -> None:

@@ -68,8 +68,8 @@ def job(spec: NetworkSpec, repository: Path) -> Job:
 def install(job: Job, tensorrt: TensorRT, folder: Path, console: Console) -> str:
     """Put the engine into the repository, from the cache `folder` or newly built; return which, in a few words.
 
-    One build at a time uses a folder: on the same GPU two would spoil each other's timings, and who waited elsewhere
-    finds the engine made. Raises `EngineError`.
+    Only one build at a time uses a folder: two on the same GPU would spoil each other's timings, and a process that
+    waited finds the engine already built. Raises `EngineError`.
     """
     plan = folder / job.plan_name
     with _locked(folder / "lock", console):

@@ -1,6 +1,7 @@
 """TensorRT's Python API behind typed calls; only this module knows how TensorRT 10 and 11 differ.
 
-Both build strongly typed: the types in the graph are those of the engine. 10 has to be told, 11 knows no other way.
+Both build strongly typed: the types in the graph are those of the engine. Version 10 has to be asked for it, version 11
+does nothing else.
 """
 
 import importlib

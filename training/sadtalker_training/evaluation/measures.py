@@ -18,8 +18,8 @@ LEFT_CHEEK, RIGHT_CHEEK = KEYPOINTS.index("left_cheek"), KEYPOINTS.index("right_
 class MotionMeter:
     """A meter of the motion of a face's parts since a reference frame, by dense optical flow (Kroeger et al. 2016).
 
-    Frames are best measured in their order: the search begins with the motion of the one before, without which it loses
-    a chin that went down far.
+    Measure frames in their order: the search starts from the motion of the frame before, without which it loses a chin
+    that has moved far down.
     """
 
     def __init__(self, reference: Frame, keypoints: Values) -> None:

@@ -70,7 +70,7 @@ class EpisodeBuffer:
     def draw(self, count: int, *, fresh: int | None = None) -> list[Episode]:
         """Return `count` episodes, after taking over up to `fresh` new ones (default: `MERGED` for each).
 
-        Waits while fewer than twice as many were made.
+        Wait while fewer than twice as many were made.
         """
         for _ in range(MERGED * count if fresh is None else max(fresh, 2 * count - len(self.episodes))):
             try:

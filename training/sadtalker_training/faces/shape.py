@@ -1,8 +1,8 @@
 """The geometry of a procedural head: a height field, lids and lips that part, the path of every point to the frame.
 
 A face is a picture with closed eyes and a closed mouth over the canonical plane. Expression shifts its points, pose
-rotates them. Skin above the lids, between lids and lips, and below the lips moves on its own: one `Branch` each, and
-what lies behind them (eyes, the inside of the mouth) moves rigidly with the head.
+rotates them. Skin above the lids, between lids and lips, and below the lips moves separately, one `Branch` each; the
+eyes and the inside of the mouth behind it move rigidly with the head.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Speech to head motion: audio2pose learns gentle curves that its latent draws, with nods where speech is loud.
 
-The network decodes a latent. What it should decode is given by a formula, so no encoder has to be trained with it:
-every angle is a sum of slow waves whose amplitudes are entries of the latent, scaled by the style, and every chunk
-begins and ends at rest, so that chunks join.
+The network decodes a latent. Its target is a formula, so no encoder has to be trained with it: every angle is a sum of
+slow waves whose amplitudes are entries of the latent, scaled by the style, and every chunk begins and ends at rest, so
+that chunks join.
 """
 
 from collections.abc import Iterator, Mapping
