@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 MINUTES ?= 25
 DEVICE ?= cpu
 # Triton's own modules exist only inside its Python backend.
-DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
+DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export sadtalker_training '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ serve: networks ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 
 	$(BIN)/sadtalker-server
 
 train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: MINUTES=25, on a GPU if there is one (needs espeak-ng)
-	$(BIN)/sadtalker-export train --minutes $(MINUTES)
+	$(BIN)/sadtalker-train --minutes $(MINUTES)
 
 bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/results/bench_official.*; DEVICE=cuda: its networks on a GPU
 	$(BIN)/python benchmarks/$(if $(filter cuda,$(DEVICE)),bench_gpu.py,bench.py)

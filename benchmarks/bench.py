@@ -29,9 +29,9 @@ from report import plot, write_table
 from rich.console import Console
 from rich.progress import Progress
 from sadtalker_client import SadTalkerClient
-from sadtalker_export import flops
 from sadtalker_export.checkpoint import loading, synthetic
-from sadtalker_export.onnx_export import export_repository
+from sadtalker_export.onnx import flops
+from sadtalker_export.onnx.repository import export_repository
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import FRAMES, SPECS
 from sadtalker_runtime.onnx_backend.session import open_session

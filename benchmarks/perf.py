@@ -22,6 +22,7 @@ from perf_analyzer.scenarios import KINDS, SCENARIOS
 from perf_analyzer.session import measure
 from perf_analyzer.tool import ToolError, obtain
 from rich.console import Console
+from sadtalker_runtime.manifest import MANIFEST, read_manifest
 from sadtalker_server import Server, ServerError
 from tritonclient.utils import InferenceServerException
 
@@ -87,13 +88,12 @@ def main() -> int:
 def networks_of(preset: str) -> Path:
     """A model repository with the networks of a preset: the usual one, or bench.py's, exported where it is missing."""
     repository = ROOT / "model_repository"
-    exported = repository / "exported.json"
-    if exported.is_file() and json.loads(exported.read_text())["preset"] == preset:
+    if (repository / MANIFEST).is_file() and read_manifest(repository).preset == preset:
         return repository
     made = ROOT / "build" / "bench" / preset / "model_repository"
-    unexported = shutil.ignore_patterns("model.onnx", "exported.json")
+    unexported = shutil.ignore_patterns("model.onnx", MANIFEST)
     shutil.copytree(repository, made, ignore=unexported, dirs_exist_ok=True)
-    if not (made / "exported.json").is_file():
+    if not (made / MANIFEST).is_file():
         export = Path(sys.executable).with_name("sadtalker-export")
         subprocess.run([export, "onnx", "--weights", preset, "--repository", made], check=True)
     return made

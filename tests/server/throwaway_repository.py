@@ -1,18 +1,19 @@
 """Writes small model repositories: ONNX graphs of a few nodes and their Triton configurations."""
 
 import hashlib
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
+from sadtalker_runtime.manifest import MANIFEST, ExportedFile, Manifest, read_manifest, write_manifest
 
 WIDTH = 4
 OPENVINO = 'optimization { execution_accelerators { cpu_execution_accelerator [ { name: "openvino" } ] } }'
 
 
 def add_model(repository: Path, name: str, graph: onnx.GraphProto, config: str) -> Path:
-    """Write an ONNX model to `<repository>/<name>` and enter it in `exported.json`; returns its file."""
+    """Write an ONNX model to `<repository>/<name>` enter it in the manifest, and return its file."""
     file = repository / name / "1" / "model.onnx"
     file.parent.mkdir(parents=True)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -20,13 +21,26 @@ def add_model(repository: Path, name: str, graph: onnx.GraphProto, config: str) 
     onnx.save(model, file)
     (repository / name / "config.pbtxt").write_text(f'name: "{name}"\nbackend: "onnxruntime"\n{config}')
 
-    manifest = repository / "exported.json"
-    empty = {"preset": "tiny", "weights": "", "models": {}}
-    exported = json.loads(manifest.read_text()) if manifest.exists() else empty
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    exported["models"][name] = {"bytes": file.stat().st_size, "sha256": digest}
-    manifest.write_text(json.dumps(exported))
+    enter_file(file)
     return file
+
+
+def enter_file(file: Path, size: int | None = None) -> None:
+    """Enter the file `<repository>/<name>/1/<file>` in the manifest, as one of `size` bytes (default: its own)."""
+    repository, name = file.parents[2], file.parents[1].name
+    empty = Manifest(preset="tiny", weights="", precision="fp32", size=256, exporter="", models={})
+    manifest = read_manifest(repository) if (repository / MANIFEST).exists() else empty
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+    entry = ExportedFile(file.stat().st_size if size is None else size, digest)
+    files = {**manifest.models.get(name, {}), file.name: entry}
+    write_manifest(repository, replace(manifest, models={**manifest.models, name: files}))
+
+
+def remove_files(repository: Path, name: str) -> None:
+    """Remove all files of a model from the manifest, and the model with them."""
+    manifest = read_manifest(repository)
+    models = {model: files for model, files in manifest.models.items() if model != name}
+    write_manifest(repository, replace(manifest, models=models))
 
 
 def doubling(element_type: int = TensorProto.FLOAT) -> onnx.GraphProto:
@@ -126,6 +140,7 @@ output [ { name: "step" data_type: TYPE_INT64 dims: [ 1 ] } ]
 
 _VIDEO_MODEL = """
 import asyncio, os
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb
