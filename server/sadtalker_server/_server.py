@@ -170,7 +170,7 @@ class Server:
             if self._broken():
                 self._ended.wait(_BREAKING_SECS)
         finally:
-            cut = f"did not drain within {self._exit_timeout_secs} s" if was_ready else "was stopped before it was ready"
+            cut = f"did not drain within {self._exit_timeout_secs} s" if was_ready else "was stopped while it started"
             failure = self.failure or f"tritonserver {cut}"
             self._clean_up()
         if self.stopped_cleanly:

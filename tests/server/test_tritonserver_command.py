@@ -104,6 +104,17 @@ def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "choice", [{"open_protocols": True}, {"extra_arguments": ["--grpc-restricted-protocol=logging:mine=1"]}]
+)
+def test_no_restriction_beside_the_chosen_one(
+    models: Path, installed: Path, tmp_path: Path, choice: dict[str, Any]
+) -> None:
+    options = called(Server(models, tritonserver=str(installed), log_file=tmp_path / "log", **choice), installed)
+    given = options["options"].get("grpc-restricted-protocol")
+    assert given == (None if "open_protocols" in choice else "logging:mine=1")
+
+
 @pytest.mark.parametrize(("crashes", "starts"), [(0, 1), (1, 2), (2, 3), (3, 3)])
 def test_a_crash_at_the_start_is_tried_again_twice(models: Path, tmp_path: Path, crashes: int, starts: int) -> None:
     binary, count = tmp_path / "tritonserver", tmp_path / "starts"

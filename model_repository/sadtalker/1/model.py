@@ -32,6 +32,7 @@ ORDERS = {  # of the launcher, to refuse new videos; with what their callers are
     "stopping": "UNAVAILABLE: the server is stopping, try another",
     "broken": "UNAVAILABLE: a process of the server died, try another",
 }
+DEAD = "is not healthy"  # in what Triton answers for a model whose process died: the launcher has seen it, too
 ENDING = ("stopping", "broken")  # those that also end the videos being made
 ORDER_POLL_SECONDS = 0.5
 TEXTS = tuple(field.name for field in fields(Options) if field.type is str)  # all other bytes are files
@@ -109,6 +110,8 @@ class TritonPythonModel:
             outcome, message = "refused", f"{REFUSED}{error}"
         except CallError as error:
             outcome, message = "refused" if str(error).startswith(REFUSED) else "failed", str(error)
+            if DEAD in message:
+                message, code = ORDERS["broken"], "UNAVAILABLE"
         except asyncio.CancelledError:
             outcome, message, code = "failed", ORDERS[launcher_order() or "stopping"], "UNAVAILABLE"
         except Exception as error:
