@@ -171,13 +171,12 @@ class Server:
                 self._ended.wait(_BREAKING_SECS)
         finally:
             cut = f"did not drain within {self._exit_timeout_secs} s" if was_ready else "was stopped while it started"
-            failure = self.failure or f"tritonserver {cut}"
             self._clean_up()
         if self.stopped_cleanly:
             if self._log_file is None and self.log_path is not None:
                 self.log_path.unlink(missing_ok=True)
         elif not isinstance(error, Exception):  # an error of the `with` block tells more than this one
-            raise ServerError(self._log.explain(f"{failure} (exit code {self.exit_code})"))
+            raise ServerError(self._log.explain(self.failure or f"tritonserver {cut} (exit code {self.exit_code})"))
 
     def wait(self) -> None:
         """Return when a process has died and the others have been killed; `failure` says which."""
@@ -200,8 +199,8 @@ class Server:
         if not self._dead:
             return None
         if self._dead == ["tritonserver"]:
-            return "tritonserver ended by itself"
-        return f"the process of {', '.join(self._dead)} died"
+            return f"tritonserver ended by itself (exit code {self.exit_code})"
+        return f"the process of {', '.join(dict.fromkeys(self._dead))} died"
 
     @property
     def _running(self) -> Tritonserver:
