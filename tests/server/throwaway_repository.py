@@ -121,7 +121,7 @@ instance_group [ { count: 1 kind: KIND_CPU } ]
 def add_video_model(repository: Path) -> None:
     """Write a stand-in for the model `sadtalker`: `steps` calls of the model `product`, each a response.
 
-    It keeps the contract with a draining server: it counts its videos, and refuses new ones once the drain file exists.
+    It keeps the contract with the launcher: it counts its videos, and follows the orders to refuse or to end them.
     """
     version = repository / "sadtalker" / "1"
     version.mkdir(parents=True)
@@ -154,20 +154,39 @@ class TritonPythonModel:
     async def execute(self, requests):
         for request in requests:
             sender = request.get_response_sender()
-            if Path(os.environ["SADTALKER_DRAIN_FILE"]).exists():
-                error = pb.TritonError("the server is stopping", pb.TritonError.UNAVAILABLE)
-                sender.send(pb.InferenceResponse(error=error), flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            if order := launcher_order():
+                self.end(sender, order)
                 continue
             self.in_flight.increment(1)
             for step in range(pb.get_input_tensor_by_name(request, "steps").as_numpy()[0]):
-                await asyncio.sleep(0.1)
                 inputs = [pb.Tensor("steps", np.array([1]))]
                 call = pb.InferenceRequest(model_name="product", requested_output_names=["product"], inputs=inputs)
-                answer = await call.async_exec()
-                if answer.has_error():
-                    sender.send(pb.InferenceResponse(error=answer.error()))
+                answer = asyncio.ensure_future(call.async_exec())
+                done = False
+                while not done:
+                    await asyncio.sleep(0.1)
+                    done = answer.done()
+                    if launcher_order() in ("stopping", "broken"):
+                        self.end(sender, launcher_order())
+                        break
+                if not done:
+                    break
+                if answer.result().has_error():
+                    error = answer.result().error()
+                    flags = pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+                    sender.send(pb.InferenceResponse(error=error), flags=flags)
                     break
                 sender.send(pb.InferenceResponse([pb.Tensor("step", np.array([step]))]))
-            sender.send(flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            else:
+                sender.send(flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
             self.in_flight.increment(-1)
+
+    def end(self, sender, order):
+        error = pb.TritonError(f"the server is {order}", pb.TritonError.UNAVAILABLE)
+        sender.send(pb.InferenceResponse(error=error), flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
+def launcher_order():
+    file = Path(os.environ["SADTALKER_DRAIN_FILE"])
+    return file.read_text() if file.exists() else None
 """
