@@ -97,7 +97,8 @@ class Reference:
 
     def _encode(self, frames: np.ndarray, recording) -> bytes:
         mp4, audio = model_module("sadtalker", "mp4"), model_module("sadtalker", "audio")
-        track = audio.Track(recording.sound)
+        sound = recording.sound
+        track = audio.Track(sound, audio.track_blocks(sound.data, sound.channels))
         height, width = frames.shape[1:3]
         writer = mp4.FragmentedMp4(recording.frames, width, height, recording.sound.channels, track.read, Fraction(1))
         out = io.BytesIO()

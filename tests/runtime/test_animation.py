@@ -10,6 +10,7 @@ from functools import partial
 import av
 import numpy as np
 import pytest
+from decoding import decoders
 from recordings import recording, tone
 from sadtalker_runtime import options
 from sadtalker_runtime.animation import animator as animation
@@ -110,7 +111,7 @@ class Observer:
 
 def _animator(models: Models, observer: Observer | None = None, chunks_in_flight: int = 3):
     installed = partial(hasattr, models)
-    return animation.Animator(models.call, installed, observer or Observer(), 256, 600, chunks_in_flight, 4)
+    return animation.Animator(models.call, installed, observer or Observer(), decoders(), 256, 600, chunks_in_flight, 4)
 
 
 async def _video(animator, seconds: float = 1.4, image: bytes = b"portrait", **asked: object) -> list:
@@ -207,7 +208,7 @@ def test_an_enhanced_video_is_twice_as_large() -> None:
 
 
 def test_an_enhancer_that_the_server_lacks_is_refused() -> None:
-    animator = animation.Animator(Models().call, lambda model: False, Observer(), 256, 600, 3, 4)
+    animator = animation.Animator(Models().call, lambda model: False, Observer(), decoders(), 256, 600, 3, 4)
     message = "^enhance: gfpgan is not installed on this server, expected none$"
     with pytest.raises(InputError, match=message):
         asyncio.run(_video(animator, enhance="gfpgan"))

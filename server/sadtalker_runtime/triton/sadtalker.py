@@ -21,6 +21,7 @@ import triton_python_backend_utils as pb_utils
 
 from sadtalker_runtime.animation.animator import Animator
 from sadtalker_runtime.errors import REFUSED, CallError, InputError
+from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.options import Options
 from sadtalker_runtime.timing import FRAME_RATE
 from sadtalker_runtime.triton.calls import call
@@ -45,10 +46,12 @@ class TritonPythonModel:
         videos, chunks = int(parameter("videos_at_once")), int(parameter("chunks_in_flight"))
         self._room = threading.Semaphore(videos)
         self._metrics = Metrics()
+        self._decoders = Decoders(spare=2)
         self._animator = Animator(
             call,
             pb_utils.is_model_ready,
             self._metrics,
+            self._decoders,
             int(parameter("size")),
             parameter("max_audio_seconds"),
             chunks,
@@ -74,9 +77,10 @@ class TritonPythonModel:
             asyncio.run_coroutine_threadsafe(self._answer(sender, inputs), self._loop)
 
     def finalize(self) -> None:
-        """Stop the event loop."""
+        """Stop the event loop and the decoders."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._decoders.close()
 
     @staticmethod
     def _draining() -> bool:
