@@ -34,6 +34,7 @@ from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.media.mp4 import FragmentedMp4
 from sadtalker_runtime.media.poster import png
 from sadtalker_runtime.options import ENHANCERS, Options
+from sadtalker_runtime.timing import FRAME_RATE
 
 
 class Observer(Protocol):
@@ -114,9 +115,12 @@ class Animator:
                     performance = await asyncio.to_thread(
                         prepare, self._call, self._decoders, audio, options, self._max_audio_seconds
                     )
+                if not performance.loops:  # a loop's key frames end with it
+                    options.check_length(performance.frames / FRAME_RATE)
                 portrait = await encoding
             finally:
                 encoding.cancel()
+                del encoding  # an error kept by the task would keep this frame, and the frame the task and the picture
             async with aclosing(self._render(portrait, performance, options)) as chunks:
                 if options.poster:
                     finished = await asyncio.to_thread(finisher, portrait)

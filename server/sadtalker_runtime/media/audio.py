@@ -7,7 +7,7 @@ import av
 import numpy as np
 
 from sadtalker_runtime.arrays import Array
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import InputError, excerpt
 from sadtalker_runtime.media.containers import opened
 from sadtalker_runtime.timing import FRAME_RATE, SAMPLES_PER_FRAME, SPEECH_RATE
 
@@ -149,7 +149,9 @@ def _blocks(data: bytes, rate: int) -> Generator[Array, None, None]:
         except (av.FFmpegError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"audio: expected a readable recording, got one that breaks off ({error})") from error
+            raise InputError(
+                f"audio: expected a readable recording, got one that breaks off ({excerpt(error)})"
+            ) from error
 
 
 def _planes(frames: Iterable[av.AudioFrame]) -> Generator[Array, None, None]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sadtalker_runtime.arrays import Array
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import InputError, excerpt
 from sadtalker_runtime.portrait.alignment import align
 from sadtalker_runtime.portrait.crop import OUTPUT_SIZE, crop_geometry, eyes_and_mouth
 from sadtalker_runtime.portrait.face import MAIN
@@ -43,6 +43,12 @@ def prepare(
     return prepare_picture(decode(data), finder, crop, face_index, face_size)
 
 
+def check_crop(crop: str) -> None:
+    """Raise InputError where `crop` is none of CROPS."""
+    if crop not in CROPS:
+        raise InputError(f"crop: expected {', '.join(CROPS)}, got {excerpt(crop)!r}")
+
+
 def prepare_picture(
     picture: Array, finder: FaceFinder, crop: str = "crop", face_index: int = MAIN, face_size: int = FACE_SIZE
 ) -> PreparedPortrait:
@@ -58,8 +64,7 @@ def prepare_picture(
     Raises:
         InputError: the picture shows no usable face, or an argument is out of range.
     """
-    if crop not in CROPS:
-        raise InputError(f"crop: expected {', '.join(CROPS)}, got {crop!r}")
+    check_crop(crop)
     full, extended = "full" in crop, "ext" in crop
     if full:
         picture = _showable(picture)
