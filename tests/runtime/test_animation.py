@@ -1,7 +1,9 @@
 """How one video is made: what is asked of the other models, in what order, and how it ends."""
 
 import asyncio
+import gc
 import io
+import sys
 from collections import Counter
 from contextlib import aclosing, contextmanager
 from fractions import Fraction
@@ -16,7 +18,7 @@ from sadtalker_runtime import options
 from sadtalker_runtime.animation import animator as animation
 from sadtalker_runtime.animation import coefficient_stream as coefficients
 from sadtalker_runtime.animation import portraits, windows
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import REFUSED, CallError, InputError
 
 RANDOM = np.random.default_rng(0)
 RECONSTRUCTION = RANDOM.standard_normal(257).astype(np.float32)
@@ -435,3 +437,31 @@ def test_defaults() -> None:
 def test_bad_options_are_refused(asked: dict, message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}$"):
         options.Options(**asked)
+
+
+def test_a_refused_request_leaves_nothing_of_what_was_sent() -> None:
+    image, audio = bytes(range(256)) * 100, b"no recording" * 1000
+    before = sys.getrefcount(image), sys.getrefcount(audio)
+
+    class Refusing(Models):
+        async def call(self, model: str, inputs: dict[str, np.ndarray], *outputs: str) -> list[np.ndarray]:
+            raise CallError(f"{REFUSED}image: expected a picture")
+
+    async def refused(made: animation.Animator, speech: bytes | None) -> None:
+        with pytest.raises((InputError, CallError)):
+            async for _ in made.animate(image, speech, options.Options(idle=None if speech else 1.0)):
+                pass
+        await asyncio.sleep(0.1)
+
+    async def run() -> None:
+        made = _animator(Refusing())
+        for speech in (audio, None):  # both fail; the picture alone fails
+            await refused(made, speech)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(run())
+        assert (sys.getrefcount(image), sys.getrefcount(audio)) == before
+    finally:
+        gc.enable()
