@@ -415,9 +415,15 @@ def test_defaults() -> None:
         ({"expression_scale": float("inf")}, "expression_scale: expected 0 to 3, got inf"),
         ({"head_motion_scale": 4.0}, "head_motion_scale: expected 0 to 3, got 4"),
         ({"yaw": np.empty((0, 2))}, "yaw: expected 1 to 10000 key frames, got 0"),
-        ({"pitch": np.array([(1, 0), (1, 5)])}, "pitch: expected increasing times from 0 s on, got 1, 1"),
-        ({"pitch": np.array([(-1, 0)])}, "pitch: expected increasing times from 0 s on, got -1"),
-        ({"pitch": np.array([(np.nan, 0)])}, "pitch: expected increasing times from 0 s on, got nan"),
+        (
+            {"pitch": np.array([(1, 0), (1, 5)])},
+            "pitch: expected increasing times from 0 s on, 0.04 s apart or more, got 1, 1",
+        ),
+        ({"pitch": np.array([(-1, 0)])}, "pitch: expected increasing times from 0 s on, 0.04 s apart or more, got -1"),
+        (
+            {"pitch": np.array([(np.nan, 0)])},
+            "pitch: expected increasing times from 0 s on, 0.04 s apart or more, got nan",
+        ),
         ({"roll": np.array([(0, 0), (2, 91)])}, "roll: expected -90 to 90 degrees, got 0, 91"),
         ({"roll": np.array([(0, np.nan)])}, "roll: expected -90 to 90 degrees, got nan"),
         ({"blink_rate": -1.0}, "blink_rate: expected 0 to 120 per minute, got -1"),

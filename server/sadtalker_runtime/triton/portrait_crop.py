@@ -68,5 +68,5 @@ class TritonPythonModel:
 
 
 def _text(value: bytes | str) -> str:
-    """Return a text of the caller, which Triton passes undecoded where it is no UTF-8."""
+    """Return a text of the caller, whatever its bytes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value
