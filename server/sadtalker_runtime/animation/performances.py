@@ -44,13 +44,13 @@ def prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Option
     Raises:
         InputError: a recording or video cannot be used, is longer than `max_seconds`, or none is there.
     """
-    performance = _prepare(call, audio, options, max_seconds)
+    performance = _prepare(call, decoders, audio, options, max_seconds)
     if performance.loops or options.settle == 0:
         return performance
     return Settled(call, performance, options.settle * FRAME_RATE)
 
 
-def _prepare(call: Call, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
+def _prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
     idle = options.idle
     if idle is not None:
         if audio is not None:

@@ -7,11 +7,13 @@ request; until then it and all behind it wait in Triton's queue, where the limit
 
 import asyncio
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -177,3 +179,13 @@ class TritonPythonModel:
         if not options.poster:
             self._metrics.real_time_factor((time.perf_counter() - start) * FRAME_RATE / frames)
         return True
+
+
+def launcher_order() -> str | None:
+    """Return what the launcher wants, one of ORDERS; None: go on."""
+    file = os.environ.get("SADTALKER_DRAIN_FILE")
+    try:
+        order = Path(file).read_text() if file else ""
+    except FileNotFoundError:
+        return None
+    return order if order in ORDERS else None
