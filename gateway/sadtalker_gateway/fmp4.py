@@ -220,8 +220,8 @@ def _boxes(data: bytes | bytearray, start: int, end: int) -> Iterator[tuple[byte
 def _run_duration(data: bytearray, at: int, default_duration: int) -> int:
     flags, samples = struct.unpack_from(">II", data, at)
     if not flags & _DURATION:
-        return samples * default_duration
+        return int(samples * default_duration)
     at += 8 + 4 * bool(flags & _DATA_OFFSET) + 4 * bool(flags & _FIRST_FLAGS)
     step = 4 + 4 * bool(flags & _SIZE) + 4 * bool(flags & _FLAGS) + 4 * bool(flags & _TIME_OFFSET)
-    durations: list[int] = [struct.unpack_from(">I", data, at + index * step)[0] for index in range(samples)]
-    return sum(durations)
+    durations = (data[at + index * step : at + index * step + 4] for index in range(samples))
+    return sum(int.from_bytes(duration, "big") for duration in durations)

@@ -10,7 +10,7 @@ import inspect
 import json
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import sadtalker_client
 from fastapi import File, Form, UploadFile
@@ -88,6 +88,8 @@ form_options.__signature__ = _form_signature()  # type: ignore[attr-defined]  # 
 
 
 class _OptionsBody(BaseModel):
+    """Options of the animation in a JSON body."""
+
     model_config = ConfigDict(extra="forbid")
 
 
@@ -107,8 +109,10 @@ def _json_type(hint: Any) -> Any:
     return float | list[tuple[float, float]] | None if float in members else list[float] | None
 
 
-OptionsBody: type[BaseModel] = create_model("OptionsBody", __base__=_OptionsBody, **_body_fields())
-OptionsBody.__doc__ = "Options of the animation in a JSON body."
+if TYPE_CHECKING:
+    OptionsBody = _OptionsBody
+else:
+    OptionsBody = create_model("OptionsBody", __base__=_OptionsBody, **_body_fields())
 
 
 def with_quality(options: Mapping[str, Any], quality: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class ChatBody(BaseModel):
     language: str | None = Field(default=None, max_length=35)
     speed: float = Field(default=1.0, ge=0.25, le=4)
     quality: Quality | None = None
-    options: OptionsBody = Field(default_factory=OptionsBody)  # type: ignore[valid-type]  # derived, see options.py
+    options: OptionsBody = Field(default_factory=OptionsBody)
 
 
 @router.post(
@@ -71,7 +71,7 @@ async def create_chat(
     if gateway.chat is not None:
         chat, messages = gateway.chat, [message.model_dump() for message in body.messages]
 
-        def sentences() -> Any:  # type: ignore[no-redef]
+        def sentences() -> Any:
             return chat.sentences(messages, body.language or "en")
 
     saying = Saying(with_quality(options, chosen), chosen, None, last.content, body.voice, body.language, body.speed)
