@@ -200,8 +200,9 @@ class Jobs:
         self._metrics.videos.labels(outcome).inc()
         if failure is None and video.total_seconds is not None:
             self._metrics.total.observe(video.total_seconds)
-        self._jobs.pop((job.owner, video.id), None)
         try:
+            if video.parts:
+                await self._send_part(job)  # for readers at other replicas
             alive = await self._videos.save(job.owner, video)
             if not alive:
                 await self._videos.clear(job.owner, video.id)
@@ -209,6 +210,7 @@ class Jobs:
             log.error("the state of %s could not be stored: %s", video.id, error)
             failure = failure or error
         job.file.close(failure if isinstance(failure, Exception) else None)
+        self._jobs.pop((job.owner, video.id), None)  # only now: until the state is stored, the news is here
         if video.parts:
             self._start(self._remove_parts(job))
 
@@ -226,11 +228,7 @@ class Jobs:
         while True:
             await asyncio.sleep(REPORT_SECONDS)
             try:
-                if job.file.size > video.bytes:
-                    part = job.file.read_from(video.bytes)
-                    name = self._videos.part_name(job.owner, video.id, video.parts)
-                    await self._videos.storage.put(name, part)
-                    video.parts, video.bytes = video.parts + 1, video.bytes + len(part)
+                await self._send_part(job)
                 news = video.model_dump_json(exclude={"heartbeat"})
                 if news == last and time.time() < video.heartbeat + self._settings.heartbeat_seconds:
                     continue
@@ -239,6 +237,13 @@ class Jobs:
                     job.cancel()
             except (BaseError, OSError) as error:
                 log.warning("the state of %s could not be stored, trying again: %s", video.id, error)
+
+    async def _send_part(self, job: Job) -> None:
+        video = job.video
+        if job.file.size > video.bytes:
+            part = job.file.read_from(video.bytes)
+            await self._videos.storage.put(self._videos.part_name(job.owner, video.id, video.parts), part)
+            video.parts, video.bytes = video.parts + 1, video.bytes + len(part)
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -40,7 +40,7 @@ class Page:
         except Exception as error:
             shown = self.js("document.body.innerText")
             raise AssertionError(
-                f"{expression} did not come true within {seconds} s; the page says: {shown}"
+                f"{expression} did not come true within {seconds} s; it says: {shown}"
             ) from error
 
     def element(self, name: str) -> object:

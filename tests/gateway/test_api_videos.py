@@ -151,7 +151,7 @@ def test_ranges_of_a_finished_video(gateway):
 
 def test_deleting_a_video_in_progress_stops_the_server(gateway, triton):
     triton.pace = 0.1
-    video = gateway.http.post("/v1/videos", data={"idle": "30"}, files={"portrait": FACE}).json()
+    video = gateway.http.post("/v1/videos", data={"idle": "10"}, files={"portrait": FACE}).json()
     until(lambda: gateway.http.get(f"/v1/videos/{video['id']}").json()["progress"] > 0)
     answer = gateway.http.delete(f"/v1/videos/{video['id']}")
     assert answer.json() == {"id": video["id"], "object": "video.deleted", "deleted": True}
@@ -167,7 +167,7 @@ def test_a_caller_who_leaves_stops_the_server(gateway, triton, pace):
     with httpx.Client(base_url=gateway.url, timeout=0.7) as caller:
         try:
             with caller.stream(
-                "POST", "/v1/videos?stream=true", data={"idle": "30"}, files={"portrait": FACE}
+                "POST", "/v1/videos?stream=true", data={"idle": "10"}, files={"portrait": FACE}
             ) as answer:
                 next(answer.iter_bytes())
         except httpx.TimeoutException:

@@ -21,19 +21,26 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 async def stored_or_growing(gateway: Gateway, owner: str, video_id: str, request: Request) -> Response:
     """Answer with a video's bytes: a finished one, or as much as there is and then the rest as it is made."""
-    if job := gateway.jobs.find(owner, video_id):
-        await first_bytes(job, request)
-        return StreamingResponse(_followed(job), media_type=MEDIA_TYPE, headers=_headers(job.video))
-    video = await gateway.videos.load(owner, video_id)
+    job = gateway.jobs.find(owner, video_id)
+    video = job.video if job else await gateway.videos.load(owner, video_id)
     if video is None:
         raise not_found("video")
     if video.status == "failed":
         detail = video.error
-        code = detail.code if detail else "server_error"
-        raise ApiError(409, code, f"the video failed: {detail.message if detail else 'for an unknown reason'}")
+        raise _failed(detail.code if detail else "server_error", detail.message if detail else "for an unknown reason")
+    if job is not None:
+        try:
+            await first_bytes(job, request)
+        except ApiError as error:
+            raise _failed(error.code, error.message) from error
+        return StreamingResponse(_followed(job), media_type=MEDIA_TYPE, headers=_headers(job.video))
     if video.status == "completed":
         return await _finished(gateway, owner, video, request)
     return StreamingResponse(_parts(gateway, owner, video_id), media_type=MEDIA_TYPE, headers=_headers(video))
+
+
+def _failed(code: str, message: str) -> ApiError:
+    return ApiError(409, code, f"the video failed: {message}")
 
 
 async def first_bytes(job: Job, request: Request) -> None:
@@ -93,8 +100,13 @@ async def _parts(gateway: Gateway, owner: str, video_id: str) -> AsyncIterator[b
             index += 1
             yield part
         if video.status == "completed":
-            return
+            break
         await asyncio.sleep(_POLL_SECONDS)
+    if index == 0:  # it was complete before there were any parts
+        name = gateway.videos.content_name(owner, video_id)
+        if entry := await gateway.storage.head(name):
+            async for piece in gateway.storage.stream(name, 0, entry.size):
+                yield piece
 
 
 async def _finished(gateway: Gateway, owner: str, video: StoredVideo, request: Request) -> Response:
