@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 
@@ -38,9 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             proxy_headers=False,
         )
     )
-    print(f"sadtalker-gateway: http://{settings.host}:{settings.port} (SadTalker server: {settings.triton_url})")
-    sys.stdout.flush()
-    server.run()
+    try:
+        listening = socket.create_server((settings.host, settings.port))
+    except OSError as error:
+        print(f"sadtalker-gateway: cannot listen on {settings.host}:{settings.port}: {error}", file=sys.stderr)
+        return 2
+    port = listening.getsockname()[1]
+    print(f"sadtalker-gateway: http://{settings.host}:{port} (SadTalker server: {settings.triton_url})", flush=True)
+    server.run(sockets=[listening])
     return 0
 
 

@@ -94,15 +94,17 @@ class Gatekeeper:
 
         async def tracked(message: Message) -> None:
             nonlocal started
-            started = True
-            await send(message)
+            if body.refusal is None or started:
+                started = True
+                await send(message)
 
         try:
             await self._app(scope, body, tracked)
-        except ApiError as error:
-            if started:
+        except ApiError:
+            if started or body.refusal is None:
                 raise
-            await error.response()(scope, receive, send)
+        if body.refusal is not None and not started:  # whatever the application made of it
+            await body.refusal.response()(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -139,6 +141,7 @@ class _Body:
         self._receive, self._most_bytes, self._seconds = receive, most_bytes, seconds
         self._deadline = time.monotonic() + seconds
         self._bytes = 0
+        self.refusal: ApiError | None = None
         self._complete = False
 
     async def __call__(self) -> Message:
@@ -150,12 +153,14 @@ class _Body:
                 message = await self._receive()
         except TimeoutError as error:
             reason = f"expected the whole request within {self._seconds:g} s, got part of it"
-            raise ApiError(408, "upload_timeout", reason) from error
+            self.refusal = ApiError(408, "upload_timeout", reason)
+            raise self.refusal from error
         if message["type"] == "http.request":
             self._bytes += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
             if self._bytes > self._most_bytes:
-                raise too_large(self._most_bytes)
+                self.refusal = too_large(self._most_bytes)
+                raise self.refusal
         return message
 
 

@@ -39,9 +39,7 @@ class Page:
             return waiting.until(lambda _: self.js(expression))
         except Exception as error:
             shown = self.js("document.body.innerText")
-            raise AssertionError(
-                f"{expression} did not come true within {seconds} s; it says: {shown}"
-            ) from error
+            raise AssertionError(f"{expression} did not come true within {seconds} s; it says: {shown}") from error
 
     def element(self, name: str) -> object:
         """Return the element with an id."""

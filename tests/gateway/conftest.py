@@ -30,6 +30,10 @@ class Served:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop it as a signal would; a second time has no effect."""
         self.http.close()
         self._server.should_exit = True
         self._thread.join(20)

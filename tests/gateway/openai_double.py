@@ -33,7 +33,7 @@ class OpenAIDouble:
         double = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 double.requests.append((self.path, self.headers.get("Authorization"), body))
                 if double.status != 200:

@@ -59,15 +59,6 @@ class Saying:
     speed: float = 1.0
 
 
-async def _input_reference(request: Request) -> str | None:
-    """Return the portrait that OpenAI's clients name as `input_reference[file_id]`."""
-    form = await request.form()
-    reference = form.get("input_reference[file_id]")
-    if form.get("input_reference[image_url]") is not None:
-        raise InvalidInputError("input_reference: expected a file or the id of a portrait; addresses are not opened")
-    return reference if isinstance(reference, str) else None
-
-
 @router.post(
     "",
     status_code=202,
@@ -79,7 +70,6 @@ async def create_video(
     gateway: GatewayDependency,
     owner: Owner,
     options: Annotated[dict[str, Any], Depends(form_options)],
-    reference: Annotated[str | None, Depends(_input_reference)],
     prompt: Annotated[str | None, Form(description="the text to say")] = None,
     portrait_id: Annotated[list[str] | None, Form(description="of one portrait or several")] = None,
     portrait: Annotated[list[UploadFile] | None, File(description="a picture, or several")] = None,
@@ -90,6 +80,7 @@ async def create_video(
     speed: Annotated[float, Form(description="of the voice, 1 is natural", ge=0.25, le=4)] = 1.0,
     quality: Annotated[Quality | None, Form(description="high restores the face in every frame")] = None,
     model: Annotated[str | None, Form(description="accepted for OpenAI's clients; there is one model")] = None,
+    seconds: Annotated[str | None, Form(description="refused: a video is as long as what is said")] = None,
     stream: Annotated[bool, Query(description="answer with the MP4 itself as it is made")] = False,
 ) -> Response | Video | VideoList:
     """Make a video, or one of every portrait with every recording.
@@ -98,6 +89,8 @@ async def create_video(
     it. Several portraits or recordings are a batch, answered with a list.
     """
     settings = gateway.settings
+    if seconds is not None:
+        raise InvalidInputError("seconds: a video is as long as what is said; leave it out, or ask for idle=SECONDS")
     text = within(prompt, settings.text_characters)
     chosen = quality or settings.quality
     recordings: list[bytes | None] = [await file.read() for file in speech or []]
@@ -106,7 +99,7 @@ async def create_video(
     if recordings and text:
         raise InvalidInputError("expected prompt or speech, got both")
     faces = [await _uploaded(file) for file in [*(portrait or []), *(input_reference or [])]]
-    for known in [*(portrait_id or []), *([reference] if reference else [])]:
+    for known in portrait_id or []:
         found, image = await gateway.portraits.load(owner, known)
         faces.append((known, image, found.options))
     if not faces:
