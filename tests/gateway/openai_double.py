@@ -21,7 +21,8 @@ def tone(seconds: float, rate: int = 24_000) -> bytes:
 class OpenAIDouble:
     """Speaks a second for every ten characters and answers chats with `reply`, a token at a time.
 
-    `gate` holds back the tokens after the first sentence until it is set; `status` other than 200 is what it fails with.
+    `gate` holds back the tokens after the first sentence until it is set; a `status` other than 200 is a
+    failure.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """Joining fragmented MP4s."""
 
 import io
+import itertools
 
 import av
 import pytest
@@ -38,7 +39,7 @@ def test_videos_follow_each_other_without_a_gap(step):
 
 
 def test_sound_and_picture_never_drift_apart():
-    """Videos whose sound is up to half a block longer or shorter than their pictures: the difference does not add up."""
+    """Videos whose sound is up to half a block longer or shorter than their pictures: that does not add up."""
     lengths = [9, 11, 13, 10, 25, 7, 31] * 3
     out, _ = joined([talking_video(frames) for frames in lengths], 10**6)
     pictures, sound = times(out, "video"), times(out, "audio")
@@ -50,7 +51,7 @@ def test_sound_and_picture_never_drift_apart():
         frames, blocks = frames + length, blocks + round(length * 1920 / 1024)
     assert first_block == pytest.approx(first_picture, abs=1e-4)
     for stamps, duration in ((pictures, 0.04), (sound, 1024 / 48000)):
-        steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)]
+        steps = [later - earlier for earlier, later in itertools.pairwise(stamps)]
         assert min(steps) >= duration - 1e-4
         assert max(steps) <= duration + 0.0114
 

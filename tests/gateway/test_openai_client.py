@@ -19,7 +19,8 @@ def test_create_retrieve_download_delete(client, gateway):
     video = client.videos.create(prompt="Hello there.", input_reference=("face.png", FACE), model="sadtalker")
     assert (video.object, video.model, video.prompt) == ("video", "sadtalker", "Hello there.")
     assert video.status in ("queued", "in_progress", "completed")
-    until(lambda: client.videos.retrieve(video.id).status == "completed")
+    until(lambda: client.videos.retrieve(video.id).status in ("completed", "failed"))
+    assert client.videos.retrieve(video.id).error is None
     video = client.videos.retrieve(video.id)
     assert (video.progress, video.size, video.error) == (100, f"{EDGE}x{EDGE}", None)
     assert video.completed_at >= video.created_at
@@ -35,7 +36,8 @@ def test_create_retrieve_download_delete(client, gateway):
 def test_what_openai_does_not_have_goes_into_the_extra_body(client, gateway):
     extra = {"portrait_id": gateway.portrait(), "quality": "low", "voice": "en-gb", "pose_style": 3}
     video = client.videos.create(prompt="Hi.", extra_body=extra)
-    until(lambda: client.videos.retrieve(video.id).status == "completed")
+    until(lambda: client.videos.retrieve(video.id).status in ("completed", "failed"))
+    assert client.videos.retrieve(video.id).error is None
 
 
 def test_create_and_poll_and_errors(client):

@@ -18,6 +18,7 @@ SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: the callback gets the samples
 DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT
 UTF8, CHARACTERS, RATE = 1, 1, 1  # espeakCHARS_UTF8, POS_CHARACTER, espeakRATE
 UNKNOWN_VOICE = 2
+ALIASES = {"zh": "cmn", "zh-cn": "cmn", "no": "nb", "en": "en-us"}  # codes that eSpeak NG knows under another name
 
 
 class _Voice(ctypes.Structure):
@@ -44,14 +45,15 @@ class Espeak:
             raise OSError(f"expected eSpeak NG's data in {data}, got none that it can read")
 
     def voices(self) -> Iterator[dict[str, Any]]:
-        """Yield the identifier, name and language of each voice."""
+        """Yield the id (its language), the name, the languages and the library's own identifier of each voice."""
         self._library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
         voices = self._library.espeak_ListVoices(None)
         index = 0
         while voices[index]:
             voice = voices[index].contents
             language = ctypes.string_at(voice.languages + 1).decode()  # the byte before is its priority
-            yield {"id": language, "name": voice.name.decode(), "languages": [language]}
+            identifier = voice.identifier.decode()
+            yield {"id": language, "name": voice.name.decode(), "languages": [language], "identifier": identifier}
             index += 1
 
     def say(self, text: str, voice: str, words_per_minute: int) -> bytes | None:
@@ -66,7 +68,7 @@ class Espeak:
 
         keep = callback(collect)  # must outlive the call of the library
         self._library.espeak_SetSynthCallback(keep)
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+        if self._library.espeak_SetVoiceByName(self._identifier(voice).encode()) != 0:
             return None
         self._library.espeak_SetParameter(RATE, words_per_minute, 0)
         encoded = text.encode() + b"\0"
@@ -75,6 +77,15 @@ class Espeak:
             raise OSError("eSpeak NG refused the text")
         self._library.espeak_Synchronize()
         return bytes(samples)
+
+    def _identifier(self, voice: str) -> str:
+        """Return the library's name for an id of `voices`, with its variant; for others, the id itself."""
+        language, plus, variant = voice.partition("+")
+        wanted = ALIASES.get(language.lower(), language.lower())
+        for known in self.voices():
+            if known["id"].lower() == wanted:
+                return f"{known['identifier']}{plus}{variant}"
+        return f"{wanted}{plus}{variant}"
 
 
 def wav(samples: bytes, rate: int) -> bytes:
