@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from obstore.exceptions import BaseError
 from pydantic import BaseModel, Field
 from sadtalker_client import (
     AnimationCancelledError,
@@ -97,6 +98,9 @@ def from_failure(error: BaseException) -> ApiError:
         return ApiError(504, "timeout", "the animation took longer than allowed")
     if isinstance(error, AnimationCancelledError):
         return ApiError(409, "cancelled", "the video was cancelled")
+    if isinstance(error, BaseError):
+        log.error("the store failed: %s", error)
+        return ApiError(503, "store_unavailable", "the store does not answer", retry_after=RETRY_SECONDS)
     if isinstance(error, SadTalkerError | Fmp4Error):
         log.error("the animation server failed: %s", error)
         return ApiError(502, "server_error", "the animation server failed")
@@ -129,7 +133,7 @@ def add_handlers(app: FastAPI) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
-    for kind in (ApiError, SadTalkerError, SpeechError, ChatError, Fmp4Error):
+    for kind in (ApiError, SadTalkerError, SpeechError, ChatError, Fmp4Error, BaseError, Exception):
         app.add_exception_handler(kind, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

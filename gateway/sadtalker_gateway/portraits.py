@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import re
 import time
 from collections.abc import Mapping
 from fractions import Fraction
@@ -22,6 +23,7 @@ from .video_state import StoredVideo, VideoStore
 
 IDLE_SEED = 1
 PICTURE_RATE = 12.5  # pictures per second of the animated picture: every second frame
+_ID = re.compile("portrait_[0-9a-f]{32}")
 OPTIONS = ("crop", "face_index", "size")  # of a portrait; its videos take them over
 
 
@@ -87,6 +89,8 @@ class Portraits:
 
     async def describe(self, owner: str, portrait_id: str) -> Portrait:
         """Return a portrait; raise ApiError 404 if there is none."""
+        if not _ID.fullmatch(portrait_id):  # ids are parts of names in the store
+            raise not_found("portrait")
         content = await self._storage.get(f"{self._folder(owner, portrait_id)}/portrait.json")
         if content is None:
             raise not_found("portrait")

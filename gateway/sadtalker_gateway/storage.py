@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store, from_url
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Storage:
 
     Args:
         url: file://FOLDER (a relative one, too), s3://, az://, gs:// or memory://.
-        options: of obstore for that kind of store.
+        options: of obstore for that kind of store, such as endpoint.
         signed_url_seconds: how long URLs of `signed_url` are valid.
     """
 
@@ -40,7 +41,16 @@ class Storage:
             folder = Path(place).resolve()
             folder.mkdir(parents=True, exist_ok=True)
             url, extra["mkdir"] = folder.as_uri(), True
-        self._store: Any = from_url(url, **extra)
+        if str(extra.get("endpoint", "")).startswith("http://"):  # an emulator or a store within the cluster
+            extra["client_options"] = {"allow_http": True}
+        try:
+            self._store: Any = from_url(url, **extra)
+        except BaseException as error:
+            # obstore answers some options that it does not know with an error and others with a panic.
+            if not isinstance(error, BaseError) and type(error).__name__ != "PanicException":
+                raise
+            names = sorted(options or {})
+            raise ValueError(f"store, store_options: expected obstore's options for {url}, got {names}") from error
         self._signed_url_seconds = signed_url_seconds
         self._signs = isinstance(self._store, S3Store | AzureStore | GCSStore)
 

@@ -74,6 +74,9 @@ def opened(url: str, *, width: int = 1280, height: int = 900, dark: bool = False
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     try:
         driver.set_page_load_timeout(30)
+        if width < 500:  # narrower than a window may be
+            metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         driver.get(url)
         yield Page(driver)
     finally:

@@ -7,7 +7,7 @@ import time
 import av
 import httpx
 import pytest
-from conftest import until
+from served import until
 from talking_triton import EDGE, FACE, NO_FACE, inputs_of, talking_video
 
 

@@ -1,8 +1,8 @@
 """OpenAI's own client library against the gateway."""
 
 import pytest
-from conftest import until
 from openai import BadRequestError, NotFoundError, OpenAI
+from served import until
 from talking_triton import EDGE, FACE, talking_video
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")

@@ -3,7 +3,7 @@
 import io
 
 import av
-from conftest import until
+from served import until
 from talking_triton import FACE, NO_FACE, POSTER, inputs_of, talking_video
 
 

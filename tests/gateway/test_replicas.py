@@ -9,10 +9,10 @@ import time
 
 import httpx
 import pytest
-from conftest import until
 from sadtalker_gateway import Settings
 from sadtalker_gateway.retention import sweep
 from sadtalker_gateway.storage import Storage
+from served import until
 from talking_triton import FACE, talking_video
 
 

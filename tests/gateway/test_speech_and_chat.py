@@ -6,12 +6,12 @@ import wave
 
 import espeakng_loader
 import pytest
-from conftest import until
 from openai_double import OpenAIDouble, tone
 from sadtalker_gateway.speech import SentenceCutter, SpeechError, split_sentences
 from sadtalker_gateway.speech.espeak_process import Espeak
 from sadtalker_gateway.speech.sentences import LONGEST
 from sadtalker_gateway.speech.wav import fit_to_frames, joined
+from served import until
 from talking_triton import FACE, inputs_of, sound_frames
 
 

@@ -75,7 +75,10 @@ async function choosePicture(file) {
     portrait = await (await api.request("/v1/portraits", { method: "POST", form })).json();
     portrait.file = file;
     messages.length = 0;
-    face.setPoster(await api.blobUrl(portrait.poster_url));
+    const poster = await api.blobUrl(portrait.poster_url);
+    face.setPoster(poster);
+    $("backdrop").src = poster; // blurred, where the picture does not fill the stage
+    $("backdrop").hidden = false;
     setState("idle", "Coming alive…");
     $("text").focus();
     await comeAlive(portrait);
@@ -271,6 +274,7 @@ function resetRecord() {
 $("pose").addEventListener("input", () => ($("pose-number").value = $("pose").value));
 $("whole").addEventListener("change", () => portrait && choosePicture(portrait.file));
 for (const input of document.querySelectorAll('input[name="mode"]')) input.addEventListener("change", nameTheBox);
+$("key-field").addEventListener("submit", (event) => event.preventDefault());
 $("key").addEventListener("change", () => {
   api.setKey($("key").value);
   learnFeatures().then(() => showError(null), showError);
