@@ -10,7 +10,7 @@ MINUTES ?= 25
 DEVICE ?= cpu
 
 help: ## list these commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ demo: networks ## animate the example portrait with the example speech: out/demo
 serve: networks ## keep a server up on 127.0.0.1 (gRPC 8001, HTTP 8000, metrics 8002)
 	$(BIN)/sadtalker-server
 
+chat: networks ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080
+	$(BIN)/python examples/chat.py
+
 train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: MINUTES=25, on a GPU if there is one (needs espeak-ng)
 	$(BIN)/sadtalker-export train --minutes $(MINUTES)
 
@@ -36,6 +39,9 @@ bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/re
 
 soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 	$(BIN)/python benchmarks/soak.py
+
+bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/results/gateway.json
+	$(BIN)/python benchmarks/gateway.py
 
 perf: networks ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
@@ -51,4 +57,4 @@ check: $(INSTALLED) ## lint and type-check
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup networks demo serve train-demo bench soak perf test check clean
+.PHONY: help setup networks demo serve chat train-demo bench bench-gateway soak perf test check clean

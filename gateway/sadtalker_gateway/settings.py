@@ -106,7 +106,9 @@ class Settings(BaseSettings):
         default=None, description="PEM chain with which finished videos are signed (C2PA)"
     )
     c2pa_private_key: Path | None = Field(default=None, description="its private key, PEM")
-    c2pa_algorithm: str = Field(default="es256", pattern="^(es256|es384|es512|ps256|ps384|ps512|ed25519)$")
+    c2pa_algorithm: str = Field(
+        default="es256", pattern="^(es256|es384|es512|ps256|ps384|ps512|ed25519)$", description="its algorithm"
+    )
     c2pa_timestamp_url: str | None = Field(default=None, description="RFC 3161 time-stamping authority")
 
     heartbeat_seconds: float = Field(

@@ -19,8 +19,9 @@ def triton() -> Iterator[TalkingTriton]:
 
 
 @pytest.fixture
-def serve(triton: TalkingTriton, tmp_path: Path) -> Iterator[Callable[..., Served]]:
+def serve(triton: TalkingTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
     """Start gateways with the given settings; they share one store."""
+    monkeypatch.setattr("sadtalker_gateway.gateway.DRAIN_SECONDS", 0.1)
     with contextlib.ExitStack() as stack:
 
         def start(**settings: object) -> Served:

@@ -160,7 +160,10 @@ async function perform(path, body, asked) {
         document.body.dataset.first = mine.first;
         setState("speaking");
       },
-      onReceived: () => (mine.received = (performance.now() - mine.began) / 1000),
+      onReceived: () => {
+        mine.received = (performance.now() - mine.began) / 1000;
+        document.body.dataset.received = mine.received;
+      },
       onStarving: () => (mine.controller.signal.aborted ? 0 : ($("status").textContent = "The rest is being made…")),
       onFlowing: () => ($("status").textContent = ""),
     });
