@@ -5,11 +5,8 @@ from typing import Any
 
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 
+from .errors import ChatError
 from .speech import SentenceCutter
-
-
-class ChatError(Exception):
-    """The chat endpoint gave no reply."""
 
 
 class ChatEndpoint:

@@ -21,7 +21,6 @@ from sadtalker_client import (
 )
 from starlette.exceptions import HTTPException
 
-from .chat import ChatError
 from .fmp4 import Fmp4Error
 from .speech import SpeechError
 
@@ -51,6 +50,10 @@ class ErrorBody(BaseModel):
     """An error answer."""
 
     error: FailureDetail
+
+
+class ChatError(Exception):
+    """The chat endpoint gave no reply."""
 
 
 class ApiError(Exception):

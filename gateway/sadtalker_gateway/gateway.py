@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sadtalker_client import TLS, AsyncSadTalkerClient, SadTalkerError
 from sadtalker_client._served import restores_faces, served_options
 
-from .chat import ChatEndpoint
 from .jobs import Jobs
 from .metrics import Metrics
 from .performance import Performer
@@ -21,6 +20,9 @@ from .speech import Synthesizer, Utterance, Voice
 from .speech.espeak import EspeakSynthesizer
 from .storage import Storage
 from .video_state import VideoStore
+
+if TYPE_CHECKING:
+    from .chat import ChatEndpoint
 
 DRAIN_SECONDS = 5.0  # for which videos in progress may go on when the gateway stops
 
@@ -98,9 +100,11 @@ def _synthesizer(settings: Settings) -> Synthesizer:
     )
 
 
-def _chat(settings: Settings) -> ChatEndpoint | None:
+def _chat(settings: Settings) -> "ChatEndpoint | None":
     if settings.chat_url is None:
         return None
+    from .chat import ChatEndpoint
+
     key, prompt = _secret(settings.chat_key), settings.chat_system_prompt
     return ChatEndpoint(settings.chat_url, key, settings.chat_model, prompt, settings.chat_seconds)
 

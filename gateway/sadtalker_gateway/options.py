@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from sadtalker_client import InvalidInputError, Options
 
 QUALITIES = {"low": "none", "high": "gfpgan"}  # quality -> the option `enhance`
-_INTERNAL = {"settle"}  # set by the gateway itself, see performance.py
 _SCALARS = (int, float, bool, str)
 
 
@@ -39,7 +38,7 @@ def _members(hint: Any) -> set[Any]:
     return {member for member in get_args(hint) if member is not types.NoneType}
 
 
-HINTS = {name: hint for name, hint in get_type_hints(Options).items() if name not in _INTERNAL}
+HINTS = get_type_hints(Options)
 DESCRIPTIONS = _descriptions()
 FILES = [name for name, hint in HINTS.items() if bytes in _members(hint)]
 SCALARS = {

@@ -19,7 +19,7 @@ from .speech.wav import fit_to_frames
 
 LEAD_FRAMES = 25  # left to make when the next sentence is begun
 SENTENCES_AHEAD = 8  # spoken before they are animated, at most
-SETTLE_SECONDS = 0.2  # in which a sentence begins from, and ends in, the pose of rest
+SETTLE_SECONDS = 0.6  # in which the head leaves its rest at a sentence's beginning and returns to it at its end
 MAX_SEED = 2**63 - 1
 
 Sentences = Callable[[], AsyncIterator[str]]
@@ -119,7 +119,7 @@ class Performer:
         seed = options.get("seed")
         if seed is not None and 0 <= seed <= MAX_SEED - index:  # not the same blinks in every sentence
             options["seed"] = seed + index
-        if known_to_client("settle") and "settle" in await self._served_options():
+        if "settle" not in options and known_to_client("settle") and "settle" in await self._served_options():
             options["settle"] = SETTLE_SECONDS
         return self._client.animate(performance.portrait, recording, **options)
 

@@ -112,13 +112,13 @@ class Settings(BaseSettings):
     c2pa_timestamp_url: str | None = Field(default=None, description="RFC 3161 time-stamping authority")
 
     heartbeat_seconds: float = Field(
-        default=5, gt=0, le=15, description="how often a video in progress says that it lives"
+        default=5, gt=0, le=8, description="how often a video in progress says that it lives"
     )
 
     @cached_property
     def interrupted_after_seconds(self) -> float:
         """Silence after which a video in progress counts as abandoned by its replica."""
-        return 5 * self.heartbeat_seconds + 5
+        return 6 * self.heartbeat_seconds
 
     def model_post_init(self, _: Any) -> None:
         """Refuse settings that only make sense together."""

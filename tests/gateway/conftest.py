@@ -31,6 +31,16 @@ def serve(triton: TalkingTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         yield start
 
 
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A gateway with a fake Triton of its own that tests share which only look at its answers."""
+    triton = TalkingTriton().start()
+    store = f"file://{tmp_path_factory.mktemp('store')}"
+    with Served(Settings(triton_url=triton.url, store=store, idle_seconds=1, requests_per_minute=100_000)) as served:
+        yield served
+    triton.stop()
+
+
 @pytest.fixture
 def gateway(serve: Callable[..., Served]) -> Served:
     """A gateway with the defaults."""

@@ -2,11 +2,14 @@
 
 import io
 import itertools
+import struct
 import time
 
 import av
 import httpx
 import pytest
+from sadtalker_gateway.options import known_to_client
+from sadtalker_gateway.performance import SETTLE_SECONDS
 from served import until
 from talking_triton import EDGE, FACE, NO_FACE, inputs_of, talking_video
 
@@ -76,8 +79,8 @@ def test_every_option_reaches_the_server(gateway, triton):
         ({"prompt": "Hi."}, {"portrait": b""}, "portrait: expected the content of a picture, got 0 bytes"),
     ],
 )
-def test_bad_requests_say_what_was_expected(gateway, fields, files, message):
-    answer = gateway.http.post("/v1/videos", data=fields, files=files or None)
+def test_bad_requests_say_what_was_expected(common, fields, files, message):
+    answer = common.http.post("/v1/videos", data=fields, files=files or None)
     assert answer.status_code == 400
     assert message in answer.json()["error"]["message"]
 
@@ -91,14 +94,14 @@ def test_bad_requests_say_what_was_expected(gateway, fields, files, message):
         ({"prompt": "Hi.", "seed": str(2**70), "portrait": "face"}, "seed: expected a 64-bit integer"),
     ],
 )
-def test_errors_come_from_the_state_or_at_once_when_streaming(gateway, fields, message):
+def test_errors_come_from_the_state_or_at_once_when_streaming(common, fields, message):
     image = FACE if fields.pop("portrait", None) else NO_FACE
-    video = gateway.finished(gateway.http.post("/v1/videos", data=fields, files={"portrait": image}).json())
+    video = common.finished(common.http.post("/v1/videos", data=fields, files={"portrait": image}).json())
     assert video["status"] == "failed"
     assert video["error"]["code"] == "invalid_input"
     assert message in video["error"]["message"]
-    assert gateway.http.get(f"/v1/videos/{video['id']}/content").status_code == 409
-    answer = gateway.http.post("/v1/videos?stream=true", data=fields, files={"portrait": image})
+    assert common.http.get(f"/v1/videos/{video['id']}/content").status_code == 409
+    answer = common.http.post("/v1/videos?stream=true", data=fields, files={"portrait": image})
     assert answer.status_code == 400
     assert message in answer.json()["error"]["message"]
 
@@ -128,12 +131,12 @@ def test_content_grows_while_the_video_is_made(gateway, triton):
     assert arrivals[0][0] < arrivals[-1][0] - 0.3
 
 
-def test_ranges_of_a_finished_video(gateway):
-    video = gateway.finished(gateway.http.post("/v1/videos", data={"idle": "1"}, files={"portrait": FACE}).json())
+def test_ranges_of_a_finished_video(common):
+    video = common.finished(common.http.post("/v1/videos", data={"idle": "1"}, files={"portrait": FACE}).json())
     whole = talking_video(25)
 
     def get(value: str, **headers: str) -> httpx.Response:
-        return gateway.http.get(video["url"], headers={"Range": value, **headers})
+        return common.http.get(video["url"], headers={"Range": value, **headers})
 
     for value, wanted in (("bytes=0-9", whole[:10]), ("bytes=100-", whole[100:]), ("bytes=-7", whole[-7:])):
         answer = get(value)
@@ -145,7 +148,7 @@ def test_ranges_of_a_finished_video(gateway):
     etag = get("bytes=0-9").headers["etag"]
     assert get("bytes=0-9", **{"If-Range": etag}).status_code == 206
     assert get("bytes=0-9", **{"If-Range": '"other"'}).content == whole
-    head = gateway.http.head(video["url"])
+    head = common.http.head(video["url"])
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(whole)))
 
 
@@ -205,3 +208,14 @@ def test_the_next_sentence_is_animated_while_the_present_one_ends(gateway, trito
     video = gateway.finished(gateway.http.post("/v1/videos", data={"prompt": prompt}, files={"portrait": FACE}).json())
     assert video["status"] == "completed"
     assert triton.most_at_once == 2
+
+
+def test_sentences_settle_where_client_and_server_know_how(gateway, triton):
+    triton.options = (*triton.options, "settle")
+    gateway.finished(gateway.http.post("/v1/videos", data={"prompt": "Hi."}, files={"portrait": FACE}).json())
+    (request,) = triton.requests
+    sent = inputs_of(request).get("settle")
+    if known_to_client("settle"):
+        assert struct.unpack("<f", sent) == pytest.approx((SETTLE_SECONDS,))
+    else:
+        assert sent is None

@@ -57,8 +57,8 @@ def test_wrong_settings_end_the_command_with_a_sentence(arguments, message, caps
     assert message in shown and "Traceback" not in shown
 
 
-def test_a_taken_port_is_said(gateway, capsys, tmp_path):
-    port = gateway.url.rsplit(":", 1)[1]
+def test_a_taken_port_is_said(common, capsys, tmp_path):
+    port = common.url.rsplit(":", 1)[1]
     assert main(["--port", port, "--store", f"file://{tmp_path}"]) == 2
     assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
@@ -78,10 +78,10 @@ def test_the_command_ends_on_a_signal(triton, tmp_path):
         gateway.wait()
 
 
-def test_every_option_of_the_client_is_offered(gateway):
-    assert set(options.HINTS) == set(Options.__annotations__) - {"settle"}
+def test_every_option_of_the_client_is_offered(common):
+    assert set(options.HINTS) == set(Options.__annotations__)
     assert set(options.DESCRIPTIONS) == set(Options.__annotations__)
-    schema = gateway.http.get("/openapi.json").json()["components"]["schemas"]
+    schema = common.http.get("/openapi.json").json()["components"]["schemas"]
     form = schema["Body_create_video_v1_videos_post"]["properties"]
     assert set(options.HINTS) <= form.keys()
     assert all(form[name].get("description") for name in options.HINTS)

@@ -18,17 +18,17 @@ def test_a_portrait_is_known_by_its_content(gateway, triton):
     assert gateway.http.get(portrait["idle_url"]).content == talking_video(25)
 
 
-def test_the_idle_loop_is_an_animated_picture_too(gateway):
-    url = f"/v1/portraits/{gateway.portrait()}/picture"
-    until(lambda: gateway.http.get(url).status_code == 200)
-    picture = gateway.http.get(url)
+def test_the_idle_loop_is_an_animated_picture_too(common):
+    url = f"/v1/portraits/{common.portrait()}/picture"
+    until(lambda: common.http.get(url).status_code == 200)
+    picture = common.http.get(url)
     assert picture.headers["content-type"] == "image/webp"
     assert picture.content[8:16] == b"WEBPVP8X"
     assert picture.content.count(b"ANMF") == 13  # every second of 25 frames
 
 
-def test_a_picture_without_a_face_is_refused_in_the_server_s_own_words(gateway):
-    answer = gateway.http.post("/v1/portraits", files={"image": NO_FACE})
+def test_a_picture_without_a_face_is_refused_in_the_server_s_own_words(common):
+    answer = common.http.post("/v1/portraits", files={"image": NO_FACE})
     assert answer.status_code == 400
     assert answer.json()["error"] == {
         "message": "portrait: expected a picture with a face, got one without",
@@ -39,7 +39,6 @@ def test_a_picture_without_a_face_is_refused_in_the_server_s_own_words(gateway):
 
 
 def test_options_of_a_portrait_hold_for_its_videos(serve, triton):
-    triton.options = (*triton.options, "crop", "settle")
     gateway = serve()
     portrait = gateway.http.post("/v1/portraits", files={"image": FACE}, data={"crop": "full"}).json()
     assert portrait["options"] == {"crop": "full"}

@@ -62,7 +62,7 @@ def process(triton, tmp_path):
     def start() -> tuple[subprocess.Popen, httpx.Client]:
         store = f"file://{tmp_path}/store"
         command = [sys.executable, "-m", "sadtalker_gateway.cli", "--triton-url", triton.url, "--port", "0"]
-        environment = {**os.environ, "SADTALKER_GATEWAY_STORE": store, "SADTALKER_GATEWAY_HEARTBEAT_SECONDS": "0.2"}
+        environment = {**os.environ, "SADTALKER_GATEWAY_STORE": store, "SADTALKER_GATEWAY_HEARTBEAT_SECONDS": "0.5"}
         gateway = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         running.append(gateway)
         line = gateway.stdout.readline()
@@ -85,7 +85,7 @@ def test_a_replica_that_is_killed_loses_no_finished_video(process, serve, triton
         until(lambda: http.get(f"/v1/videos/{lost['id']}").json()["progress"] > 0)
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-    survivor = serve(heartbeat_seconds=0.2)
+    survivor = serve(heartbeat_seconds=0.5)
     assert survivor.http.get(f"/v1/videos/{finished['id']}/content").content == talking_video(25)
     until(lambda: survivor.http.get(f"/v1/videos/{lost['id']}").json()["status"] == "failed")
     error = survivor.http.get(f"/v1/videos/{lost['id']}").json()["error"]

@@ -93,14 +93,14 @@ def test_bodies_are_cut_off(serve):
     assert gateway.http.post("/v1/speech", content=chunks(9, 0.2)).status_code == 408
 
 
-def test_every_answer_carries_security_headers(gateway):
+def test_every_answer_carries_security_headers(common):
     for path in ("/", "/app.js", "/v1/voices", "/v1/videos/nonsense", "/nowhere"):
-        headers = gateway.http.get(path).headers
+        headers = common.http.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
         assert "access-control-allow-origin" not in headers
-    page = gateway.http.get("/").text
+    page = common.http.get("/").text
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
 
 
@@ -116,21 +116,21 @@ def test_pages_of_other_sites_may_not_call_unless_they_are_named(serve):
     assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
 
 
-def test_addresses_from_callers_are_not_opened(gateway):
+def test_addresses_from_callers_are_not_opened(common):
     fields = {"prompt": "Hi.", "input_reference[image_url]": "http://127.0.0.1:1/x.png"}
-    answer = gateway.http.post("/v1/videos", data=fields)
+    answer = common.http.post("/v1/videos", data=fields)
     assert answer.status_code == 400  # no portrait was given
-    answer = gateway.http.post("/v1/videos", data={"idle": "1", "driving": "/etc/passwd"}, files={"portrait": FACE})
+    answer = common.http.post("/v1/videos", data={"idle": "1", "driving": "/etc/passwd"}, files={"portrait": FACE})
     assert answer.status_code == 422  # a file is expected there
     for path in ("/v1/videos/..%2f..%2fetc/content", "/v1/portraits/../../x/poster", "/%2e%2e/settings.py"):
-        assert gateway.http.get(path).status_code in (404, 422)
+        assert common.http.get(path).status_code in (404, 422)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "portrait_" + "g" * 32])
-def test_names_in_bodies_are_no_paths(gateway, name):
+def test_names_in_bodies_are_no_paths(common, name):
     body = {"portrait_id": name, "messages": [{"role": "user", "content": "Hi."}]}
-    assert gateway.http.post("/v1/chat", json=body).status_code == 404
-    assert gateway.http.post("/v1/videos", data={"prompt": "Hi.", "portrait_id": name}).status_code == 404
+    assert common.http.post("/v1/chat", json=body).status_code == 404
+    assert common.http.post("/v1/videos", data={"prompt": "Hi.", "portrait_id": name}).status_code == 404
 
 
 def test_fifty_clients_at_once_get_a_video_or_are_told_to_come_back(serve, triton):

@@ -28,27 +28,27 @@ def seconds(wav: bytes) -> float:
         return recording.getnframes() / recording.getframerate()
 
 
-def test_speech_is_what_a_video_would_say(gateway):
-    one = gateway.http.post("/v1/speech", json={"input": "Hello there."})
+def test_speech_is_what_a_video_would_say(common):
+    one = common.http.post("/v1/speech", json={"input": "Hello there."})
     assert (one.status_code, one.headers["content-type"]) == (200, "audio/wav")
     assert 0.5 < seconds(one.content) < 2
-    slow = gateway.http.post("/v1/speech", json={"input": "Hello there.", "speed": 0.5})
+    slow = common.http.post("/v1/speech", json={"input": "Hello there.", "speed": 0.5})
     assert seconds(slow.content) > 1.5 * seconds(one.content)
-    two = gateway.http.post("/v1/speech", json={"input": "Hello there. Hello there."})
+    two = common.http.post("/v1/speech", json={"input": "Hello there. Hello there."})
     assert seconds(two.content) > 2 * seconds(one.content)
-    german = gateway.http.post("/v1/speech", json={"input": "Hello there.", "language": "de"})
+    german = common.http.post("/v1/speech", json={"input": "Hello there.", "language": "de"})
     assert german.content != one.content
 
 
-def test_voices_are_listed_and_another_one_is_refused(gateway):
-    voices = gateway.http.get("/v1/voices").json()
+def test_voices_are_listed_and_another_one_is_refused(common):
+    voices = common.http.get("/v1/voices").json()
     ids = [voice["id"] for voice in voices["data"]]
     assert (voices["synthesizer"], ids[:2]) == ("espeak-ng", ["en-us", "en-us+f3"])
     assert len(ids) > 200
     for voice in ("de+f3", "zh", "en-gb", "EN"):
-        assert gateway.http.post("/v1/speech", json={"input": "Hi.", "voice": voice}).status_code == 200
+        assert common.http.post("/v1/speech", json={"input": "Hi.", "voice": voice}).status_code == 200
     for voice in ("nobody", "../../etc/passwd", "en-us+../x"):
-        answer = gateway.http.post("/v1/speech", json={"input": "Hi.", "voice": voice})
+        answer = common.http.post("/v1/speech", json={"input": "Hi.", "voice": voice})
         assert answer.status_code == 400
         assert "voice: expected an id of /v1/voices" in answer.json()["error"]["message"]
 
@@ -62,8 +62,8 @@ def test_every_listed_voice_speaks():
 @pytest.mark.parametrize(
     "text", ["a" * 5000, "[[h@l'oU]] <speak>&amp;</speak> \x01 \U0001f600 ok", "字" * 900, "\ufffd x"]
 )
-def test_strange_text_is_spoken_or_refused(gateway, text):
-    assert gateway.http.post("/v1/speech", json={"input": text}).status_code == 200
+def test_strange_text_is_spoken_or_refused(common, text):
+    assert common.http.post("/v1/speech", json={"input": text}).status_code == 200
 
 
 def test_an_openai_compatible_endpoint_speaks(serve, openai, triton):
@@ -114,13 +114,13 @@ def test_a_reply_is_shown_while_it_is_being_written(serve, openai, triton):
     assert inputs_of(triton.requests[-1])["pose_style"] == struct.pack("<i", 4)
 
 
-def test_without_a_chat_model_the_message_is_repeated(gateway):
-    body = {"portrait_id": gateway.portrait(), "messages": [{"role": "user", "content": "Say this."}]}
-    created = gateway.http.post("/v1/chat", json=body)
+def test_without_a_chat_model_the_message_is_repeated(common):
+    body = {"portrait_id": common.portrait(), "messages": [{"role": "user", "content": "Say this."}]}
+    created = common.http.post("/v1/chat", json=body)
     assert created.status_code == 202
-    assert gateway.finished(created.json())["prompt"] == "Say this."
+    assert common.finished(created.json())["prompt"] == "Say this."
     body["messages"][0]["role"] = "assistant"
-    assert gateway.http.post("/v1/chat", json=body).status_code == 400
+    assert common.http.post("/v1/chat", json=body).status_code == 400
 
 
 def test_a_chat_model_that_fails_is_told(serve, openai):
