@@ -9,10 +9,10 @@ INSTALLED := $(VENV)/.installed
 MINUTES ?= 25
 DEVICE ?= cpu
 # Triton's own modules exist only inside its Python backend.
-DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export sadtalker_training '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
+DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export sadtalker_training sadtalker_gateway '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
 
 help: ## list these commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ demo: networks ## animate the example portrait with the example speech: out/demo
 serve: networks ## keep a server up on 127.0.0.1 (gRPC 8001; probes and metrics 8000)
 	$(BIN)/sadtalker-server
 
+chat: networks ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080
+	$(BIN)/python examples/chat.py
+
 train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: MINUTES=25, on a GPU if there is one (needs espeak-ng)
 	$(BIN)/sadtalker-train --minutes $(MINUTES)
 
@@ -41,6 +44,9 @@ soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 
 faults: networks ## what a caller sees when a process dies, and how long until it serves again: benchmarks/results/faults.json
 	$(BIN)/python benchmarks/faults.py
+
+bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/results/gateway.json
+	$(BIN)/python benchmarks/gateway.py
 
 perf: networks ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
@@ -63,4 +69,4 @@ docs: $(INSTALLED) ## write the API reference from docstrings: build/docs/index.
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup networks demo serve train-demo bench soak faults perf test check format docs clean
+.PHONY: help setup networks demo serve chat train-demo bench bench-gateway soak faults perf test check format docs clean

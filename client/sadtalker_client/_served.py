@@ -1,0 +1,39 @@
+"""What the server at the other end offers: the options that its model takes, and whether it can restore faces."""
+
+import grpc
+from tritonclient.grpc import service_pb2
+
+from ._async_client import AsyncSadTalkerClient
+from ._exceptions import from_rpc
+from ._options import DATATYPES
+from ._wire import MODEL
+
+RESTORATION = "face_enhancer"  # the model behind `enhance="gfpgan"`
+
+
+async def served_options(client: AsyncSadTalkerClient, timeout: float = 5.0) -> frozenset[str]:
+    """Return the names of this client's options that the server's model has as inputs.
+
+    Raises:
+        SadTalkerError: the server does not answer within `timeout` seconds.
+    """
+    request = service_pb2.ModelMetadataRequest(name=MODEL)
+    try:
+        answer = await client._stub().ModelMetadata(request, timeout=timeout, metadata=client._endpoint.metadata)
+    except grpc.RpcError as error:
+        raise from_rpc(error, client._endpoint.url) from error
+    return frozenset(tensor.name for tensor in answer.inputs) & DATATYPES.keys()
+
+
+async def restores_faces(client: AsyncSadTalkerClient, timeout: float = 5.0) -> bool:
+    """Return whether the server has the networks for `enhance="gfpgan"`.
+
+    Raises:
+        SadTalkerError: the server does not answer within `timeout` seconds.
+    """
+    request = service_pb2.ModelReadyRequest(name=RESTORATION)
+    try:
+        answer = await client._stub().ModelReady(request, timeout=timeout, metadata=client._endpoint.metadata)
+    except grpc.RpcError as error:
+        raise from_rpc(error, client._endpoint.url) from error
+    return bool(answer.ready)

@@ -1,0 +1,13 @@
+"""HTTP gateway of a SadTalker server: text in, a URL or a living page out.
+
+    sadtalker-gateway --triton-url 127.0.0.1:8001
+
+A thin, stateless front over `sadtalker_client`: it splits text into sentences, has them spoken, asks Triton for the
+animation of each and joins them into one continuous video. It never computes a frame. Portraits, finished videos and
+their state lie in one object store, so any replica answers for any of them.
+"""
+
+from .app import create_app
+from .settings import Settings
+
+__all__ = ["Settings", "create_app"]
