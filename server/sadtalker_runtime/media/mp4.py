@@ -14,6 +14,7 @@ import av
 from av.video.reformatter import ColorRange, Colorspace
 
 from sadtalker_runtime.arrays import Array
+from sadtalker_runtime.media.provenance import marked
 from sadtalker_runtime.timing import FRAME_RATE
 
 SOUND_RATE = 48_000  # Hz
@@ -148,7 +149,7 @@ class FragmentedMp4:
                     packet.stream = stream
             muxer.mux(video)
             muxer.mux(sound)
-        return file.getvalue() if self._fragments == 1 else _without_header(file.getvalue())
+        return marked(file.getvalue()) if self._fragments == 1 else _without_header(file.getvalue())
 
 
 def _without_header(file: bytes) -> bytes:
