@@ -212,7 +212,12 @@ class Server:
             own["log-verbose"] = self._log_verbose
         options = [f"--{name}={value}" for name, value in own.items()]
         # A busy machine needs more than the usual 30 s to start a process of the Python backend.
-        for setting in (f"shm-region-prefix-name={self._shm_prefix}", "stub-timeout-seconds=120"):
+        # Calls and responses that a full house has under way: 12 chunks, 3 of all else for each of 16 videos.
+        for setting in (
+            f"shm-region-prefix-name={self._shm_prefix}",
+            "stub-timeout-seconds=120",
+            "thread-pool-size=64",
+        ):
             options.append(f"--backend-config=python,{setting}")
         return [*options, "--disable-auto-complete-config", *self._extra_arguments]
 
