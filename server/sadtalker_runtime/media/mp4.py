@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 import av
+import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from sadtalker_runtime.arrays import Array
@@ -100,9 +101,9 @@ class FragmentedMp4:
         """
         packets = []
         for picture in pictures:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
+            # No copy, which would be made under the GIL.
+            lent = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
+            frame = lent.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
             frame.pts, frame.time_base = self._shown, self._video.codec_context.time_base
             packets += self._video.encode(frame)
             self._shown += 1
