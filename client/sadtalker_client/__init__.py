@@ -41,6 +41,7 @@ from ._exceptions import (
     SadTalkerError,
     ServerError,
     ServerUnavailableError,
+    StalledError,
 )
 from ._options import KeyFrames, Options
 from ._wire import Fragment
@@ -62,4 +63,5 @@ __all__ = [
     "SadTalkerError",
     "ServerError",
     "ServerUnavailableError",
+    "StalledError",
 ]

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from ._acknowledgements import AsyncRequests
 from ._channel import READINESS_POLL_SECONDS, TLS, Endpoint
 from ._exceptions import (
     AnimationCancelledError,
@@ -103,13 +104,14 @@ class AsyncSadTalkerClient:
         await self.close()
 
     def _animation(self, timeout: float | None, build: Callable[..., Any], *arguments: object) -> "AsyncAnimation":
-        async def start() -> Any:
-            request = await asyncio.to_thread(build, *arguments)
-            return self._stub().ModelStreamInfer(
-                iter([request]),
+        async def start() -> tuple[Any, AsyncRequests]:
+            requests = AsyncRequests(await asyncio.to_thread(build, *arguments))
+            call = self._stub().ModelStreamInfer(
+                requests,
                 timeout=self._timeout if timeout is None else timeout,
                 metadata=self._endpoint.metadata,
             )
+            return call, requests
 
         return AsyncAnimation(start, self._endpoint.url)
 
@@ -125,23 +127,33 @@ class AsyncAnimation(AsyncIterator[Fragment]):
     Cancelling the task that awaits it cancels the work on the server, too.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[Any]], url: str) -> None:
+    def __init__(self, start: Callable[[], Awaitable[tuple[Any, AsyncRequests]]], url: str) -> None:
         self._start = start
         self._url = url
         self._call: Any = None
+        self._requests: AsyncRequests | None = None
         self._cancelled = False
         self._responses = ResponseReader(url)
+        self._given: Fragment | None = None
 
     async def __anext__(self) -> Fragment:
+        if self._requests and self._given:  # asking for the next one says that this one has been dealt with
+            self._requests.took(self._given)
+            self._given = None
         try:
             while True:
                 response = await self._next_response()
                 if response is grpc.aio.EOF:
                     self._responses.end()
                     break
-                if fragment := self._responses.feed(response):
+                fragment = self._responses.feed(response)
+                if self._requests and self._responses.final:
+                    self._requests.end()
+                if fragment:
+                    self._given = fragment
                     return fragment
         except grpc.RpcError as error:
+            self.cancel()
             raise from_rpc(error, self._url) from error
         except SadTalkerError:
             self.cancel()
@@ -170,6 +182,8 @@ class AsyncAnimation(AsyncIterator[Fragment]):
         self._cancelled = True
         if self._call is not None:
             self._call.cancel()
+        if self._requests is not None:
+            self._requests.end()
 
     async def __aenter__(self) -> "AsyncAnimation":
         return self
@@ -186,7 +200,7 @@ class AsyncAnimation(AsyncIterator[Fragment]):
         if self._call is None:
             if self._cancelled:
                 raise AnimationCancelledError("the animation was cancelled before it was sent")
-            self._call = await self._start()
+            self._call, self._requests = await self._start()
         try:
             return await self._call.read()
         except asyncio.CancelledError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from ._acknowledgements import Requests
 from ._channel import READINESS_POLL_SECONDS, TLS, Endpoint
 from ._exceptions import SadTalkerError, ServerUnavailableError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
@@ -99,12 +100,13 @@ class SadTalkerClient:
         self._channel.close()
 
     def _send(self, request: Any, timeout: float | None) -> "Animation":
+        requests = Requests(request)
         call = self._stub.ModelStreamInfer(
-            iter([request]),
+            requests,
             timeout=self._timeout if timeout is None else timeout,
             metadata=self._endpoint.metadata,
         )
-        return Animation(call, self._endpoint.url)
+        return Animation(call, requests, self._endpoint.url)
 
     def __enter__(self) -> "SadTalkerClient":
         return self
@@ -120,18 +122,28 @@ class Animation(Iterator[Fragment]):
     Leaving it early (`with`, `cancel`, or simply dropping it) stops the work on the server.
     """
 
-    def __init__(self, call: Any, url: str) -> None:
+    def __init__(self, call: Any, requests: Requests, url: str) -> None:
         self._call = call
+        self._requests = requests
         self._url = url
         self._responses = ResponseReader(url)
+        self._given: Fragment | None = None
 
     def __next__(self) -> Fragment:
+        if self._given:  # asking for the next one says that this one has been dealt with
+            self._requests.took(self._given)
+            self._given = None
         try:
             for response in self._call:
-                if fragment := self._responses.feed(response):
+                fragment = self._responses.feed(response)
+                if self._responses.final:
+                    self._requests.end()
+                if fragment:
+                    self._given = fragment
                     return fragment
             self._responses.end()
         except grpc.RpcError as error:
+            self._requests.end()
             raise from_rpc(error, self._url) from error
         except SadTalkerError:
             self.cancel()
@@ -160,6 +172,10 @@ class Animation(Iterator[Fragment]):
         May be called from another thread.
         """
         self._call.cancel()
+        self._requests.end()
+
+    def __del__(self) -> None:
+        self.cancel()
 
     def __enter__(self) -> "Animation":
         return self

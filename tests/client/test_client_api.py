@@ -25,6 +25,7 @@ def test_the_public_names_are_these():
         "SadTalkerError",
         "ServerError",
         "ServerUnavailableError",
+        "StalledError",
         "TLS",
     ]
     assert all(hasattr(sadtalker_client, name) for name in sadtalker_client.__all__)
