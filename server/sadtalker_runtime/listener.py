@@ -7,6 +7,7 @@ reader. Callers therefore acknowledge what they have read; one that never does m
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 POLL_SECONDS = 0.2  # how soon a paused video notices that its caller has left
 
@@ -58,19 +59,18 @@ class Listener:
             StalledError: nothing was acknowledged for `patience` seconds.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
+        unread, since = self._unread, loop.time()
         while self.behind:
             if gone():
                 return False
-            if loop.time() > deadline:
+            if self._unread < unread:
+                unread, since = self._unread, loop.time()
+            elif loop.time() - since > self._patience:
                 raise StalledError(
                     f"the video was given up: expected an acknowledgement within {self._patience:g} s,"
                     f" got none with {self._unread} bytes sent and not acknowledged (limit {self._limit})"
                 )
             self._taken.clear()
-            try:
+            with suppress(TimeoutError, asyncio.TimeoutError):  # two classes in Python 3.10
                 await asyncio.wait_for(self._taken.wait(), POLL_SECONDS)
-            except (TimeoutError, asyncio.TimeoutError):  # two classes in Python 3.10
-                continue
-            deadline = loop.time() + self._patience
         return True
