@@ -1,8 +1,8 @@
 """How many streams one Python process carries: `python benchmarks/host.py [--streams 8 --seconds 4]`.
 
 Makes videos with the real animator, blending and encoder, but with networks that answer at once, so that all time is
-the host's: the same event loop and threads as in the model `sadtalker`. Videos run side by side; frames per second of
-all, divided by 25, are the streams that the process carries in real time. Each form is measured on one and on all cores,
+the host's: the same event loop and threads as in the model. Videos run side by side; frames per second of
+all, divided by 25, are the streams the process carries in real time. Each form is measured on one and on all cores,
 and as half the videos in each of two processes, in turns; the median of three. With `from_ndarray`, frames are copied
 to the encoder as before `from_numpy_buffer`. Writes benchmarks/results/host.json.
 """
