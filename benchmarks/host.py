@@ -55,12 +55,16 @@ class InstantNetworks:
         self._chunks = [np.stack(shifted[at : at + CHUNK])[None] for at in range(SHIFTS)]
         self._asked = 0
 
+    def chunk(self, number: int) -> Array:
+        """Frames of a face, uint8 [1, CHUNK, 256, 256, 3]."""
+        return self._chunks[number % SHIFTS]
+
     async def call(self, model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
         """Give the outputs of `model` by name."""
         made: dict[str, object]
         if model.startswith("render_frames"):
             self._asked += 1
-            made = {"frames": self._chunks[self._asked % SHIFTS]}
+            made = {"frames": self.chunk(self._asked)}
         elif model == "audio2coeff":
             start, stop = inputs["frames"]
             made = {"coefficients": np.zeros((stop - start, 70), np.float32)}

@@ -212,7 +212,7 @@ class Server:
             own["log-verbose"] = self._log_verbose
         options = [f"--{name}={value}" for name, value in own.items()]
         # A busy machine needs more than the usual 30 s to start a process of the Python backend.
-        # Calls and responses that a full house has under way: 12 chunks, 3 of all else for each of 16 videos.
+        # Calls and responses that a full house has under way: 8 chunks, 3 of all else for each of 16 videos.
         for setting in (
             f"shm-region-prefix-name={self._shm_prefix}",
             "stub-timeout-seconds=120",

@@ -85,7 +85,7 @@ class Animator:
         max_audio_seconds: float,
         chunks_in_flight: int,
         cached_portraits: int,
-        chunks_at_once: int = 12,
+        chunks_at_once: int = 8,
     ) -> None:
         self._call = call
         self._installed = installed
