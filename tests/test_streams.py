@@ -7,12 +7,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sadtalker_client import InvalidInputError, SadTalkerClient, StalledError, _acknowledgements
 from sadtalker_server import Server
 
@@ -20,6 +20,30 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 300_000  # bytes unread: a few of the fragments that made-up networks give
 IN_FLIGHT = 3 * 5  # frames of a video that are rendered ahead of what is sent
 PATIENCE = 4  # seconds
+
+
+@dataclass(frozen=True)
+class Span:
+    """What the tests look at; ids in hexadecimal, as OTLP's JSON writes them."""
+
+    name: str
+    trace: str
+    id: str
+    parent: str
+
+
+def from_protobuf(body: bytes) -> list[Span]:
+    """OTLP/HTTP as Python's exporter sends it."""
+    export = ExportTraceServiceRequest.FromString(body)
+    spans = [span for resource in export.resource_spans for scope in resource.scope_spans for span in scope.spans]
+    return [Span(s.name, s.trace_id.hex(), s.span_id.hex(), s.parent_span_id.hex()) for s in spans]
+
+
+def from_json(body: bytes) -> list[Span]:
+    """OTLP/HTTP as Triton sends it."""
+    resources = json.loads(body)["resourceSpans"]
+    spans = [span for resource in resources for scope in resource["scopeSpans"] for span in scope["spans"]]
+    return [Span(s["name"], s["traceId"], s["spanId"], s.get("parentSpanId", "")) for s in spans]
 
 
 class Collector:
@@ -32,8 +56,7 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                export = ExportTraceServiceRequest.FromString(body)
-                spans.extend(s for r in export.resource_spans for scope in r.scope_spans for s in scope.spans)
+                spans.extend(from_json(body) if "json" in self.headers["Content-Type"] else from_protobuf(body))
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
@@ -133,12 +156,10 @@ def test_a_video_waits_for_a_slow_listener_and_is_the_same(
     with client.animate(portrait_path, speech) as animation:
         slowly = [next(animation)]
         _until(lambda: metric("sadtalker_videos_paused") == 1)
-        time.sleep(0.5)  # for the chunks in flight
+        time.sleep(PATIENCE / 2)  # in which all of it could be rendered
         rendered = metric("sadtalker_frames_rendered_total") - before
-        time.sleep(1)
-        assert metric("sadtalker_frames_rendered_total") - before == rendered, "rendering goes on"
         sent = next(n for n in range(len(sizes)) if sum(sizes[:n]) >= LIMIT)  # fragments
-        assert rendered <= sent * 5 + IN_FLIGHT + 5
+        assert rendered <= sent * 5 + IN_FLIGHT + 5 < at_once[-1].frames_total
         slowly += animation
     assert [fragment.data for fragment in slowly] == [fragment.data for fragment in at_once]
     assert metric("sadtalker_videos_paused") == 0
@@ -204,15 +225,14 @@ def test_calls_of_networks_hang_under_their_video(
     client.animate(portrait_path, speech_path, seed=6).read()
 
     def calls() -> list[Span]:
-        return [span for span in collector.spans if span.name == "render_frames" and span.parent_span_id]
+        return [span for span in collector.spans if span.name == "render_frames" and span.parent]
 
     def roots() -> list[Span]:
-        return [span for span in collector.spans if not span.parent_span_id]
+        return [span for span in collector.spans if not span.parent and span.trace in {call.trace for call in calls()}]
 
-    _until(lambda: len(calls()) >= 5 and any(call.trace_id == root.trace_id for call in calls() for root in roots()))
-    chunks = [span for span in calls() if any(a.key == "triton.model_name" for a in span.attributes)]
-    assert len(chunks) == 5
-    [trace_id] = {span.trace_id for span in chunks}
-    [root] = [span for span in roots() if span.trace_id == trace_id]
-    assert {span.parent_span_id for span in chunks} == {root.span_id}
-    assert root.name == "InferRequest"
+    _until(lambda: len(calls()) == 5 and len(roots()) > 0)
+    assert len({call.trace for call in calls()}) == 1
+    [root] = roots()
+    [video] = [span for span in collector.spans if span.trace == root.trace and span.name == "sadtalker"]
+    assert video.parent == root.id
+    assert {call.parent for call in calls()} == {video.id}
