@@ -45,6 +45,7 @@ from ._exceptions import (
     SadTalkerError,
     ServerError,
     ServerUnavailableError,
+    StalledError,
 )
 from ._files import UploadLimits
 from ._options import KeyFrames, Options
@@ -67,5 +68,6 @@ __all__ = [
     "SadTalkerError",
     "ServerError",
     "ServerUnavailableError",
+    "StalledError",
     "UploadLimits",
 ]

@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from ._acknowledgements import AsyncRequests
 from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
 from ._exceptions import AnimationCancelledError, SadTalkerError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
@@ -94,13 +95,14 @@ class AsyncSadTalkerClient(BaseClient):
         request_id = checked_request_id(request_id)
         build = partial(build_request, poster=poster, request_id=request_id, limits=self._upload_limits)
 
-        async def start() -> Any:
-            request = await asyncio.to_thread(build, portrait, speech, options)
-            return self._stub().ModelStreamInfer(
-                iter([request]),
+        async def start() -> tuple[Any, AsyncRequests]:
+            requests = AsyncRequests(await asyncio.to_thread(build, portrait, speech, options))
+            call = self._stub().ModelStreamInfer(
+                requests,
                 timeout=self._timeout if timeout is None else timeout,
                 metadata=self._endpoint.metadata,
             )
+            return call, requests
 
         return AsyncAnimation(start, self._endpoint.url, request_id)
 
@@ -116,24 +118,34 @@ class AsyncAnimation(AsyncIterator[Fragment]):
     Cancelling the task that awaits it cancels the work on the server, too.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[Any]], url: str, request_id: str) -> None:
+    def __init__(self, start: Callable[[], Awaitable[tuple[Any, AsyncRequests]]], url: str, request_id: str) -> None:
         self.request_id = request_id
         self._start = start
         self._url = url
         self._call: Any = None
+        self._requests: AsyncRequests | None = None
         self._cancelled = False
         self._responses = ResponseReader(url)
+        self._given: Fragment | None = None
 
     async def __anext__(self) -> Fragment:
+        if self._requests and self._given:  # asking for the next one says that this one has been dealt with
+            self._requests.took(self._given)
+            self._given = None
         try:
             while True:
                 response = await self._next_response()
                 if response is grpc.aio.EOF:
                     self._responses.end()
                     break
-                if fragment := self._responses.feed(response):
+                fragment = self._responses.feed(response)
+                if self._requests and self._responses.final:
+                    self._requests.end()
+                if fragment:
+                    self._given = fragment
                     return fragment
         except grpc.RpcError as error:
+            self.cancel()
             raise from_rpc(error, self._url, self.request_id) from error
         except SadTalkerError as error:
             if self._call is not None:  # the request was sent
@@ -164,6 +176,8 @@ class AsyncAnimation(AsyncIterator[Fragment]):
         self._cancelled = True
         if self._call is not None:
             self._call.cancel()
+        if self._requests is not None:
+            self._requests.end()
 
     async def __aenter__(self) -> "AsyncAnimation":
         return self
@@ -180,7 +194,7 @@ class AsyncAnimation(AsyncIterator[Fragment]):
         if self._call is None:
             if self._cancelled:
                 raise AnimationCancelledError("the animation was cancelled before it was sent")
-            self._call = await self._start()
+            self._call, self._requests = await self._start()
         try:
             return await self._call.read()
         except asyncio.CancelledError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from ._acknowledgements import Requests
 from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
 from ._exceptions import SadTalkerError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
@@ -98,15 +99,15 @@ class SadTalkerClient(BaseClient):
         poster: bool = False,
     ) -> "Animation":
         request_id = checked_request_id(request_id)
-        request = build_request(
-            portrait, speech, options, poster=poster, request_id=request_id, limits=self._upload_limits
+        requests = Requests(
+            build_request(portrait, speech, options, poster=poster, request_id=request_id, limits=self._upload_limits)
         )
         call = self._stub.ModelStreamInfer(
-            iter([request]),
+            requests,
             timeout=self._timeout if timeout is None else timeout,
             metadata=self._endpoint.metadata,
         )
-        return Animation(call, self._endpoint.url, request_id)
+        return Animation(call, requests, self._endpoint.url, request_id)
 
     def _open(self) -> Any:
         return self._endpoint.open(grpc)
@@ -130,19 +131,29 @@ class Animation(Iterator[Fragment]):
     the server's log and traces.
     """
 
-    def __init__(self, call: Any, url: str, request_id: str) -> None:
+    def __init__(self, call: Any, requests: Requests, url: str, request_id: str) -> None:
         self.request_id = request_id
         self._call = call
+        self._requests = requests
         self._url = url
         self._responses = ResponseReader(url)
+        self._given: Fragment | None = None
 
     def __next__(self) -> Fragment:
+        if self._given:  # asking for the next one says that this one has been dealt with
+            self._requests.took(self._given)
+            self._given = None
         try:
             for response in self._call:
-                if fragment := self._responses.feed(response):
+                fragment = self._responses.feed(response)
+                if self._responses.final:
+                    self._requests.end()
+                if fragment:
+                    self._given = fragment
                     return fragment
             self._responses.end()
         except grpc.RpcError as error:
+            self._requests.end()
             raise from_rpc(error, self._url, self.request_id) from error
         except SadTalkerError as error:
             error.request_id = self.request_id
@@ -172,6 +183,10 @@ class Animation(Iterator[Fragment]):
         May be called from another thread.
         """
         self._call.cancel()
+        self._requests.end()
+
+    def __del__(self) -> None:
+        self.cancel()
 
     def __enter__(self) -> "Animation":
         return self

@@ -6,6 +6,7 @@ SadTalkerError                  base of all below
 │   └── QueueFullError          the server has too many requests waiting and refused this one at once
 ├── DeadlineExceededError       the timeout passed before the last fragment came
 ├── AnimationCancelledError     cancelled, by this side or by something between it and the server
+├── StalledError                the video was not read, and the server gave it up
 ├── ServerError                 the server failed while working on a good request
 └── ProtocolError               the answer is not one that the model `sadtalker` gives
 
@@ -44,6 +45,10 @@ class DeadlineExceededError(SadTalkerError):
 
 class AnimationCancelledError(SadTalkerError):
     """Cancellation of the animation before it was complete."""
+
+
+class StalledError(SadTalkerError):
+    """The application left so much of the video unread for so long that the server gave it up."""
 
 
 class ServerError(SadTalkerError):
@@ -105,4 +110,6 @@ def _from_status(code: grpc.StatusCode, text: str, url: str) -> SadTalkerError:
         return DeadlineExceededError(f"the timeout passed before {url} had answered in full")
     if code is grpc.StatusCode.CANCELLED:
         return AnimationCancelledError(f"the animation was cancelled: {text}")
+    if code is grpc.StatusCode.ABORTED:
+        return StalledError(f"{url} gave up: {text}")
     return ServerError(f"{url} failed ({code.name}): {text}")

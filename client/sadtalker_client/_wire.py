@@ -12,6 +12,7 @@ from ._files import UNLIMITED, Source, UploadLimits, read_source
 from ._options import DATATYPES, PACKING, pack_bytes, pack_option
 
 MODEL = "sadtalker"
+ACKNOWLEDGEMENT = "acknowledgement"  # request id of those; no answer comes, or an error that concerns no video
 FRAMES_PER_SECOND = 25
 
 INPUTS = {"image": "BYTES", "audio": "BYTES", "poster": "BOOL"}  # besides the options
@@ -91,6 +92,8 @@ class ResponseReader:
 
     def feed(self, response: Any) -> Fragment | None:
         """Return the fragment in a `ModelStreamInferResponse`, None if it is empty; raises the error that it holds."""
+        if response.infer_response.id == ACKNOWLEDGEMENT:
+            return None
         if response.error_message:
             raise from_server_text(response.error_message, self._url)
         infer = response.infer_response
@@ -101,6 +104,11 @@ class ResponseReader:
             return None
         self._last = _parse_fragment(infer, self._url)
         return self._last
+
+    @property
+    def final(self) -> bool:
+        """Whether the final response has come, the stream's end aside."""
+        return self._final
 
     def end(self) -> None:
         """Check, when the stream has ended, that nothing is missing; raises ProtocolError otherwise."""

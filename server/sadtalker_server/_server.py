@@ -278,7 +278,12 @@ class Server:
         if self._admin_key is not None and not self._open_protocols:
             options += restriction(self._admin_key, self._extra_arguments)
         # A busy machine needs more than the usual 30 s to start a process of the Python backend.
-        for setting in (f"shm-region-prefix-name={self._workspace.region_prefix}", "stub-timeout-seconds=120"):
+        # Calls and responses that a full house has under way: 8 chunks, 3 of all else for each of 16 videos.
+        for setting in (
+            f"shm-region-prefix-name={self._workspace.region_prefix}",
+            "stub-timeout-seconds=120",
+            "thread-pool-size=64",
+        ):
             options.append(f"--backend-config=python,{setting}")
         return [*options, "--disable-auto-complete-config", *self._extra_arguments]
 

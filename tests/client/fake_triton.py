@@ -31,6 +31,11 @@ def final():
     return response
 
 
+def is_final(response):
+    """Whether it is the last of an answer."""
+    return bool(response.error_message) or response.infer_response.parameters["triton_final_response"].bool_param
+
+
 def error(text):
     """An error as it comes in a stream: a sentence without a status."""
     return service_pb2.ModelStreamInferResponse(error_message=text)
@@ -54,6 +59,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def __init__(self):
         self.answer = lambda request: video(b"one", b"two", b"three")
         self.requests = []
+        self.acknowledgements = []
         self.metadata = []
         self.ready = True
         self.cancelled = threading.Event()
@@ -83,14 +89,21 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             self.cancelled.set()  # cancelled before it began
         self.metadata.append(dict(context.invocation_metadata()))
         for request in request_iterator:
+            if request.model_name == "acknowledge":
+                self.acknowledgements.append(request)
+                continue
             self.requests.append(request)
+            ended = False
             for response in self.answer(request):
+                ended = isinstance(response, grpc.StatusCode) or is_final(response)
                 if isinstance(response, grpc.StatusCode):
                     finished.set()
                     context.abort(response, "as told")
                 if not context.is_active():
                     return
                 yield response
+            if not ended:
+                break  # an answer that breaks off
         finished.set()
 
     def ServerReady(self, request, context):  # noqa: N802

@@ -76,7 +76,9 @@ def test_picture_and_sound_are_what_went_in() -> None:
 
 def test_every_fragment_completes_its_frames() -> None:
     fragments = _fragments(17)
-    assert [_boxes(fragment) for fragment in fragments] == [["ftyp", "moov", "moof", "mdat"]] + 3 * [["moof", "mdat"]]
+    assert [_boxes(fragment) for fragment in fragments] == [["ftyp", "moov", "uuid", "moof", "mdat"]] + 3 * [
+        ["moof", "mdat"]
+    ]
     received = b""
     for fragment, frames in zip(fragments, (5, 10, 15, 17), strict=True):
         received += fragment

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sadtalker_runtime.animation.admission import Admission, Schedule
 from sadtalker_runtime.animation.calls import Call
 from sadtalker_runtime.animation.coefficient_stream import CoefficientStream
 from sadtalker_runtime.animation.head_angles import NO_ANGLE, angle_curves
@@ -72,7 +73,8 @@ class Animator:
         decoders: decode what callers sent.
         size: width and height of the frames that the renderer gives, pixels.
         max_audio_seconds: longer recordings, videos and loops are refused.
-        chunks_in_flight: how many chunks of a video may be rendered at a time.
+        chunks_in_flight: how many chunks of a video may be rendered, or wait for their turn, at a time.
+        chunks_at_once: how many chunks of all videos may be rendered at a time.
         cached_portraits: how many encoded portraits are kept, 8 MiB each, and up to 17 MiB for a whole Full HD picture.
     """
 
@@ -86,6 +88,7 @@ class Animator:
         max_audio_seconds: float,
         chunks_in_flight: int,
         cached_portraits: int,
+        chunks_at_once: int = 8,
     ) -> None:
         self._call = call
         self._installed = installed
@@ -94,6 +97,7 @@ class Animator:
         self._size = size
         self._max_audio_seconds = max_audio_seconds
         self._chunks_in_flight = chunks_in_flight
+        self._admission = Admission(chunks_at_once)
         self._portraits = PortraitCache(self._encode_portrait, cached_portraits, observer.portrait_lookup)
 
     async def animate(self, image: bytes, audio: bytes | None, options: Options) -> AsyncGenerator[Fragment, None]:
@@ -200,6 +204,7 @@ class Animator:
         fetch = partial(self._fetch_coefficients, portrait, performance, options)
         coefficients = CoefficientStream(frames, fetch, loops)
         angles = angle_curves((options.yaw, options.pitch, options.roll), frames, loops)
+        schedule = Schedule(asyncio.get_running_loop().time())
         rendering: deque[asyncio.Task[Array]] = deque()
         try:
             for chunk in range(chunk_count(frames)):
@@ -210,8 +215,10 @@ class Animator:
                 }
                 if options.enhance != "none":
                     motion |= portrait.enhancer_inputs
-                left = frames - chunk * CHUNK
-                rendering.append(asyncio.create_task(self._render_chunk(renderer(options), portrait, motion, left)))
+                inputs, left = {**portrait.renderer_inputs, **motion}, frames - chunk * CHUNK
+                rendering.append(
+                    asyncio.create_task(self._render_chunk(renderer(options), inputs, left, schedule, chunk))
+                )
                 # The first chunk travels alone: in one batch with the next ones it would take as long as all of them.
                 if chunk == 0 or len(rendering) == self._chunks_in_flight:
                     yield await rendering.popleft()
@@ -231,9 +238,13 @@ class Animator:
         head_motion_scale = 0.0 if options.still else options.head_motion_scale
         return styled(values, portrait.coefficients, options.expression_scale, head_motion_scale)
 
-    async def _render_chunk(self, model: str, portrait: Portrait, motion: dict[str, Array], frames_left: int) -> Array:
-        with self._observer.stage("render"):
-            [pictures] = await self._call(model, {**portrait.renderer_inputs, **motion}, "frames")
+    async def _render_chunk(
+        self, model: str, inputs: dict[str, Array], frames_left: int, schedule: Schedule, chunk: int
+    ) -> Array:
+        async with self._admission.place(schedule.urgency(chunk)):
+            with self._observer.stage("render"):
+                [pictures] = await self._call(model, inputs, "frames")
+        schedule.rendered(asyncio.get_running_loop().time())
         pictures = pictures[0, :frames_left]
         self._observer.frames_rendered(len(pictures))
         return pictures

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 import av
+import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from sadtalker_runtime.arrays import Array
+from sadtalker_runtime.media.provenance import marked
 from sadtalker_runtime.timing import FRAME_RATE
 
 SOUND_RATE = 48_000  # Hz
@@ -100,9 +102,9 @@ class FragmentedMp4:
         """
         packets = []
         for picture in pictures:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
+            # No copy, which would be made under the GIL.
+            lent = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
+            frame = lent.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
             frame.pts, frame.time_base = self._shown, self._video.codec_context.time_base
             packets += self._video.encode(frame)
             self._shown += 1
@@ -150,7 +152,7 @@ class FragmentedMp4:
             muxer.mux(video)
             muxer.mux(sound)
         if self._fragments == 1:
-            return _with_duration(file.getvalue(), Fraction(self._frames, FRAME_RATE))
+            return marked(_with_duration(file.getvalue(), Fraction(self._frames, FRAME_RATE)))
         return _without_header(file.getvalue())
 
 

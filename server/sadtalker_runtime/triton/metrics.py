@@ -8,8 +8,10 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from sadtalker_runtime.triton import video_record
+
 STAGES = ("decoding", "portrait", "coefficients", "render", "encode")
-OUTCOMES = ("finished", "refused", "cancelled", "failed")
+OUTCOMES = ("finished", "refused", "cancelled", "stalled", "failed")
 SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
 REAL_TIME_FACTORS = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 
@@ -25,6 +27,7 @@ class Metrics:
         lookups = counter("portrait_cache_lookups_total", "Portraits looked up in the cache")
         self._hits, self._misses = lookups.Metric({"result": "hit"}), lookups.Metric({"result": "miss"})
         self._in_flight = gauge("videos_in_flight", "Videos being made").Metric({})
+        self._paused = gauge("videos_paused", "Videos that wait for their listener to read").Metric({})
         self._frames = counter("frames_rendered_total", "Video frames rendered").Metric({})
         videos = counter("videos_total", "Videos by outcome")
         self._videos = {outcome: videos.Metric({"outcome": outcome}) for outcome in OUTCOMES}
@@ -42,7 +45,18 @@ class Metrics:
         """Times one run of a stage that does not fail."""
         start = time.perf_counter()
         yield
-        self._stages[name].observe(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self._stages[name].observe(seconds)
+        video_record.add_stage(name, seconds)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count a video as paused while its listener does not read."""
+        self._paused.increment(1)
+        try:
+            yield
+        finally:
+            self._paused.increment(-1)
 
     def portrait_lookup(self, hit: bool) -> None:
         (self._hits if hit else self._misses).increment(1)

@@ -21,15 +21,22 @@ import triton_python_backend_utils as pb_utils
 
 from sadtalker_runtime.animation.animator import Animator
 from sadtalker_runtime.errors import REFUSED, CallError, InputError, excerpt
+from sadtalker_runtime.listener import Listener, StalledError
 from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.options import Options
 from sadtalker_runtime.timing import FRAME_RATE
+from sadtalker_runtime.triton import video_record
+from sadtalker_runtime.triton.acknowledge import Acknowledgements
 from sadtalker_runtime.triton.calls import call
 from sadtalker_runtime.triton.inputs import FileLimits, read_inputs
 from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
+from sadtalker_runtime.triton.tracing import Tracing
+from sadtalker_runtime.triton.video_record import VideoRecord
 
-CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL"}
+CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "stalled": "CANCELLED", "failed": "INTERNAL"}
+STALLED = "ABORTED: "
+"""Begins the message of a video that was given up because its listener did not read."""
 OPTIONS = tuple(field.name for field in fields(Options))
 ORDERS = {  # of the launcher, to refuse new videos; with what their callers are told
     "draining": "UNAVAILABLE: the server is stopping, try another",
@@ -55,10 +62,14 @@ class TritonPythonModel:
         videos, chunks = int(parameter("videos_at_once")), int(parameter("chunks_in_flight"))
         self._room = threading.Semaphore(videos)
         self._limits = FileLimits(parameters)
-        self._metrics = Metrics()
         self._decoders = Decoders(spare=2)
+        self._unread_limit = int(parameter("unacknowledged_megabytes") * 1e6)
+        self._patience = parameter("stalled_seconds")
+        self._listeners: dict[str, Listener] = {}  # by the request ids of their videos
+        self._log_format = video_record.log_format()
+        self._metrics, self._tracing = Metrics(), Tracing()
         self._animator = Animator(
-            call,
+            self._call,
             pb_utils.is_model_ready,
             self._metrics,
             self._decoders,
@@ -66,9 +77,12 @@ class TritonPythonModel:
             parameter("max_audio_seconds"),
             chunks,
             int(parameter("portrait_cache_entries")),
+            int(parameter("chunks_at_once")),
         )
         self._videos: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
+        self._acknowledgements = Acknowledgements(self._acknowledged)
+        self._loop.add_reader(self._acknowledgements, self._acknowledgements.receive)
         # A call of another model keeps a thread until it is answered: chunks and coefficients, besides encoding.
         self._loop.set_default_executor(ThreadPoolExecutor(videos * (chunks + 2), "video"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="videos", daemon=True)
@@ -79,17 +93,24 @@ class TritonPythonModel:
         """Start the videos, each as soon as there is room for it; refuse at once what is too large."""
         for request in requests:
             sender = request.get_response_sender()
+            record = VideoRecord(request.request_id())
             try:
                 inputs = read_inputs(request, self._limits)
             except InputError as error:
                 self._metrics.video_started()
                 self._metrics.video_ended("refused")
                 self._fail(sender, "INVALID_ARG", f"{REFUSED}{error}")
+                self._write(record, "refused", f"{REFUSED}{error}")
                 continue
-            if refusal := self._enter(sender, request.timeout() / 1e6):
+            record.input_bytes = {name: len(value) for name, value in inputs.items() if isinstance(value, bytes)}
+            context = request.trace().get_context()
+            refusal = self._enter(sender, request.timeout() / 1e6)
+            record.admitted()
+            if refusal:
                 self._fail(sender, *refusal)
+                self._write(record, "cancelled" if refusal[0] == "CANCELLED" else "refused", refusal[1])
                 continue
-            asyncio.run_coroutine_threadsafe(self._answer(sender, inputs), self._loop)
+            asyncio.run_coroutine_threadsafe(self._answer(sender, inputs, record, context), self._loop)
 
     def _enter(self, sender: Any, timeout: float) -> tuple[str, str] | None:
         """Take a place for a video, or return the code and the message of why there is none.
@@ -114,6 +135,16 @@ class TritonPythonModel:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._decoders.close()
+        self._acknowledgements.close()
+        self._tracing.close()
+
+    async def _call(self, model: str, inputs: dict[str, Any], *outputs: str) -> list[Any]:
+        with self._tracing.call(model):
+            return await call(model, inputs, *outputs)
+
+    def _acknowledged(self, video: str, frames_done: int) -> None:
+        if listener := self._listeners.get(video):
+            listener.acknowledge(frames_done)
 
     async def _obey(self) -> None:
         """End the videos being made once the launcher says so: what they wait for may never come."""
@@ -127,17 +158,27 @@ class TritonPythonModel:
     def _fail(sender: Any, code: str, message: str) -> None:
         sender.send(failure(message, code), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
-    async def _answer(self, sender: Any, inputs: dict[str, Any]) -> None:
+    def _write(self, record: VideoRecord, outcome: str, message: str | None) -> None:
+        """Write the video's line of the log."""
+        video_record.write(record.fields(outcome, message), self._log_format)
+
+    async def _answer(self, sender: Any, inputs: dict[str, Any], record: VideoRecord, context: str | None) -> None:
         """Sends a video's fragments; on failure, the one error."""
         outcome, message = "finished", None
         code = None
         video = asyncio.current_task()
         assert video is not None
         self._videos.add(video)
+        listener = Listener(self._unread_limit, self._patience)
+        if record.request_id:
+            self._listeners[record.request_id] = listener
         try:
             self._metrics.video_started()
-            if not await self._send_video(sender, inputs):
-                outcome, message = "cancelled", "cancelled by the caller"
+            with self._tracing.video(context), video_record.recording(record):
+                if not await self._send_video(sender, inputs, listener, record):
+                    outcome, message = "cancelled", "cancelled by the caller"
+        except StalledError as error:
+            outcome, message = "stalled", f"{STALLED}{error}"
         except InputError as error:
             outcome, message = "refused", f"{REFUSED}{error}"
         except CallError as error:
@@ -152,21 +193,27 @@ class TritonPythonModel:
         finally:
             self._videos.discard(video)
             self._room.release()
+            if self._listeners.get(record.request_id) is listener:
+                del self._listeners[record.request_id]
         if message is not None:
             self._fail(sender, code or CODES[outcome], message)
         self._metrics.video_ended(outcome)
+        self._write(record, outcome, message)
 
-    async def _send_video(self, sender: Any, inputs: dict[str, Any]) -> bool:
+    async def _send_video(self, sender: Any, inputs: dict[str, Any], listener: Listener, record: VideoRecord) -> bool:
         """Send the fragments; return False when the caller went away before the end."""
         start, frames = time.perf_counter(), 0
         options = Options(**{name: inputs[name] for name in OPTIONS if name in inputs})
         async with aclosing(self._animator.animate(inputs["image"], inputs.get("audio"), options)) as fragments:
             async for fragment in fragments:
-                if sender.is_cancelled():
+                if sender.is_cancelled() or not await self._caught_up(listener, sender, record):
                     return False
                 if frames == 0:
-                    self._metrics.first_fragment(time.perf_counter() - start)
+                    record.first_fragment = time.perf_counter() - start
+                    self._metrics.first_fragment(record.first_fragment)
                 frames = fragment.frames_done
+                listener.sent(frames, len(fragment.video))
+                record.frames, record.video_bytes = frames, record.video_bytes + len(fragment.video)
                 response = pb_utils.InferenceResponse(
                     [
                         pb_utils.Tensor("video", np.array([[fragment.video]], np.object_)),
@@ -179,6 +226,17 @@ class TritonPythonModel:
         if not options.poster:
             self._metrics.real_time_factor((time.perf_counter() - start) * FRAME_RATE / frames)
         return True
+
+    async def _caught_up(self, listener: Listener, sender: Any, record: VideoRecord) -> bool:
+        """Wait for a listener that is behind; nothing is rendered meanwhile. Return False when it has left."""
+        if not listener.behind:
+            return True
+        start = time.perf_counter()
+        try:
+            with self._metrics.paused():
+                return await listener.catches_up(sender.is_cancelled)
+        finally:
+            record.paused += time.perf_counter() - start
 
 
 def launcher_order() -> str | None:

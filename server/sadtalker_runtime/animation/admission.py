@@ -1,0 +1,75 @@
+"""Decides which chunk of which video is rendered next: first chunks first, then the one that is due soonest."""
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+from sadtalker_runtime.animation.windows import CHUNK
+from sadtalker_runtime.timing import FRAME_RATE
+
+
+class Admission:
+    """Lets a bounded number of chunks of all videos be rendered at a time, the most urgent of the waiting ones first.
+
+    Belongs to the event loop in which it is used.
+
+    Args:
+        chunks: how many are rendered at a time; the renderer makes batches of these.
+    """
+
+    def __init__(self, chunks: int) -> None:
+        self._free = chunks
+        self._waiting: list[tuple[tuple[bool, float], int, asyncio.Future[None]]] = []
+        self._arrivals = count()  # of two equally urgent chunks, the one that came first
+
+    @asynccontextmanager
+    async def place(self, urgency: tuple[bool, float]) -> AsyncIterator[None]:
+        """Wait for a place and keep it inside `async with`; the smallest `urgency` goes first."""
+        if self._free > 0:  # then nobody waits
+            self._free -= 1
+        else:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (urgency, next(self._arrivals), turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():  # given the place in the moment in which it was cancelled
+                    self._pass_on()
+                raise
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            *_, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+class Schedule:
+    """When the chunks of one video are due, if it is played from the moment its first chunk is there."""
+
+    def __init__(self, start: float) -> None:
+        """Args:
+        start: when the video was asked for, seconds of the event loop's clock.
+        """
+        self._start = start
+        self._shown: float | None = None
+
+    def rendered(self, now: float) -> None:
+        """Take note that a chunk is there; playing starts with the first."""
+        if self._shown is None:
+            self._shown = now
+
+    def urgency(self, chunk: int) -> tuple[bool, float]:
+        """Return what orders the chunks of all videos: first chunks by age, then all others by when they are due."""
+        if chunk == 0:
+            return False, self._start
+        start = self._start if self._shown is None else self._shown
+        return True, start + chunk * CHUNK / FRAME_RATE
