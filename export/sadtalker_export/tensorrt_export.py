@@ -1,6 +1,7 @@
 """`sadtalker-export tensorrt`: engines for this machine's GPU, from the networks that `sadtalker-export onnx` left.
 
-Engines are kept in a cache, one folder per TensorRT version and GPU, and copied into the repository as model.plan.
+Engines are kept in a cache, one folder per TensorRT version and GPU, and copied into the repository as model.plan, or model_512.plan for
+pictures of 512 pixels.
 """
 
 import argparse
@@ -21,12 +22,13 @@ from .download import sha256
 from .errors import UsageError
 from .gpu import current_gpu
 from .restoration_specs import SERVED_SPECS
-from .specs import SPECS, BatchProfile, NetworkSpec
+from .specs import SIZES, SPECS, BatchProfile, NetworkSpec, at_size
 from .tensorrt_engine import EngineError, ShapeRange, TensorRT
 from .tensorrt_operators import refusals
 
 CACHE = Path("~/.cache/sadtalker/engines")
 TIMINGS = "timings.cache"
+MODEL, MODEL_512 = "model.onnx", "model_512.onnx"  # as `sadtalker-export onnx` names them
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Job:
 
     @property
     def installed(self) -> Path:
-        return self.graph.with_name("model.plan")
+        return self.graph.with_suffix(".plan")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,12 +83,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def graph(name: str, repository: Path) -> Path:
-    return repository / name / "1" / "model.onnx"
+    """Return the exported file of a network: the one for pictures of 512 pixels where `onnx --size 512` left it."""
+    folder = repository / name / "1"
+    large = folder / MODEL_512
+    return large if large.is_file() else folder / MODEL
 
 
 def job(spec: NetworkSpec, repository: Path) -> Job:
     """What to build for a network. Raises `UsageError` if the repository has no such graph."""
-    profile, file = spec.tensorrt, graph(spec.name, repository)
+    file = graph(spec.name, repository)
+    spec = at_size(spec, SIZES[1]) if file.name == MODEL_512 else spec
+    profile = spec.tensorrt
     assert profile is not None
     if not file.is_file():
         raise UsageError(f"{file}: not found; `sadtalker-export onnx` makes it")

@@ -281,4 +281,6 @@ def _warmed_up(model: str, config: ConfigText) -> ConfigText:
         )
         warmups.append(f'  {{\n    name: "{size}"\n    batch_size: {size}\n{inputs}  }}')
     text = ",\n".join(warmups)
-    return config.put("model_warmup", f"\n# The model is ready when each of these sizes has run once.\nmodel_warmup [\n{text}\n]")
+    return config.put(
+        "model_warmup", f"\n# The model is ready when each of these sizes has run once.\nmodel_warmup [\n{text}\n]"
+    )
