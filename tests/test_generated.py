@@ -58,7 +58,8 @@ def test_a_configuration_survives_being_taken_apart(path: Path) -> None:
 
 
 def test_fields_are_replaced_added_and_dropped() -> None:
-    text = '# On top.\nname: "n" # not a bracket: {\n\n# Why.\na { b: 1\n}\nparameters { key: "k" value: { string_value: "1" } }\n'
+    parameter = 'parameters { key: "k" value: { string_value: "1" } }'
+    text = '# On top.\nname: "n" # not a bracket: {\n\n# Why.\na { b: 1\n}\n' + parameter + "\n"
     config = ConfigText.parse(text)
     assert config.header == "# On top.\n"
     assert [name for name, _ in config.fields] == ["name", "a", "parameters.k"]

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     parser = argparse.ArgumentParser(prog="sadtalker", description="Talking-head videos from a SadTalker server.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('sadtalker-triton')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     asked = argparse.ArgumentParser(add_help=False)

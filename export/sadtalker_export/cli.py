@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from .checkpoint.layout import CheckpointError
 from .errors import CheckFailedError, UsageError
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="sadtalker-export", description="From SadTalker's checkpoints to ONNX models."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('sadtalker-triton')}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary.capitalize())

@@ -1,7 +1,7 @@
 """`sadtalker-export tensorrt`: engines for this machine's GPU, from the networks that `sadtalker-export onnx` left.
 
-Engines are kept in a cache, one folder per TensorRT version and GPU, and copied into the repository as model.plan, or model_512.plan for
-pictures of 512 pixels.
+Engines are kept in a cache, one folder per TensorRT version and GPU, and copied into the repository as
+model.plan, or model_512.plan for pictures of 512 pixels.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Writes what is derived from a declaration, into a checkout: `make generate`, or `python -m sadtalker_runtime.generate`.
+"""`make generate`, or `python -m sadtalker_runtime.generate`: writes what is derived from declarations into a checkout.
 
 From `option_table`: the inputs of `model_repository/sadtalker/config.pbtxt` and the tables in README.md and
 docs/options.md. From `version`: that configuration's parameter `version`. From `configurations.variants`: every

@@ -1,8 +1,8 @@
 """The one declaration of what a request may ask for: names, types, ranges, units, defaults, a line of help.
 
 `options.Options` validates by it; `python -m sadtalker_runtime.generate` writes the inputs of
-`model_repository/sadtalker/config.pbtxt`, the table in README.md and docs/options.md from it; tests compare the client's
-types and command-line flags with it. Nothing but the standard library is imported here.
+`model_repository/sadtalker/config.pbtxt`, the tables in README.md and docs/options.md from it; tests compare the
+client's types and command-line flags with it. Nothing but the standard library is imported here.
 """
 
 import math

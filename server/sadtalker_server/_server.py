@@ -15,6 +15,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
+from sadtalker_server._backend_check import check_configurations
 from sadtalker_server._drain import DRAIN_FILE, drain
 from sadtalker_server._errors import ServerError
 from sadtalker_server._http import get
@@ -120,6 +121,7 @@ class Server:
             backends = self._folder / "backends"
             backends.mkdir()
             installation = find_tritonserver(self._tritonserver, backends)
+            check_configurations(self._model_repository, self.repository.models, self._model_config_name, installation)
             self.log_path: Path | None = self._open_log()
             self._process = self._launch(installation)
             try:

@@ -1,1 +1,1 @@
-"""The variants of the model configurations, and the command that writes them: `python -m sadtalker_runtime.generate`."""
+"""The variants of the model configurations; `make generate` writes them."""

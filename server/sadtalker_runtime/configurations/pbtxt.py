@@ -1,4 +1,4 @@
-"""Model configurations as text: fields in order, each with the comment above it, so that a changed one stays readable."""
+"""Model configurations as text: fields in order with the comments above them, so that a variant reads like its base."""
 
 import re
 from dataclasses import dataclass, replace

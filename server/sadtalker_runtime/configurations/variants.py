@@ -78,8 +78,8 @@ def in_bf16(model: str, config: ConfigText) -> ConfigText | None:
         return None
     if model == "face_renderer":
         comment = (
-            "# By `sadtalker-export onnx --precision bf16`. Its keypoints and grids are float64: OpenVINO would round them\n"
-            "# to bf16 with all of float32, to half a pixel and more, and leaves them to ONNX Runtime instead.\n"
+            "# By `sadtalker-export onnx --precision bf16`. Its keypoints and grids are float64: OpenVINO would round\n"
+            "# them to bf16 with all of float32, to half a pixel and more, and leaves them to ONNX Runtime instead.\n"
         )
         config = config.put("default_model_filename", comment + _filename("model_bf16.onnx"), "backend")
     return config.put(
@@ -185,8 +185,8 @@ _PLAIN = (
     ),
     Variant(
         "native",
-        "By Triton's own ONNX Runtime backend on a CPU, without OpenVINO (arm64 and plain builds lack it). Every request\n"
-        "runs alone: same seed, same bytes, also under load.",
+        "By Triton's own ONNX Runtime backend on a CPU, without OpenVINO (arm64 and plain builds lack it). Every\n"
+        "request runs alone: same seed, same bytes, also under load.",
         on_native_cpu,
     ),
     Variant("cuda", "By ONNX Runtime on any NVIDIA GPU, without engines to build.", on_cuda, _FP16),

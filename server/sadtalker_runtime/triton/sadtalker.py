@@ -26,6 +26,7 @@ from sadtalker_runtime.timing import FRAME_RATE
 from sadtalker_runtime.triton.calls import call
 from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
+from sadtalker_runtime.version import check_version
 
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL"}
 OPTIONS = tuple(field.name for field in fields(Options))
@@ -38,6 +39,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Read the limits from the configuration's parameters and start the event loop of the videos."""
         parameters = json.loads(args["model_config"])["parameters"]
+        check_version(parameters.get("version", {}).get("string_value", "none"))
 
         def parameter(name: str) -> float:
             return float(parameters[name]["string_value"])
