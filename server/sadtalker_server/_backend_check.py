@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sadtalker_runtime.version import VERSION
+
 from sadtalker_server._errors import ServerError
 from sadtalker_server._installation import Installation
 from sadtalker_server._repository import read_config
@@ -31,8 +32,8 @@ def check_configurations(
     engines = [name for name, config in configs.items() if config.platform == "tensorrt_plan"]
     if engines and not (backends / "tensorrt").is_dir():
         raise ServerError(
-            f"{', '.join(engines)}: {installation.binary} has no TensorRT backend; use the container image (k8s/image), "
-            "or another --model-config-name"
+            f"{', '.join(engines)}: {installation.binary} has no TensorRT backend; use the container image "
+            "(k8s/image), or another --model-config-name"
         )
     if installation.backends is None:
         _check_native(backends / "onnxruntime", configs)
@@ -64,6 +65,7 @@ def _check_native(backend: Path, configs: dict[str, Any]) -> None:
     reduced = [name for name, accelerator in openvino.items() if "precision" in accelerator.parameters]
     if reduced:
         raise ServerError(
-            f"{', '.join(reduced)}: {backend} ignores the precision that the configuration asks OpenVINO for, and would "
-            "run the bf16 file in fp32, several times slower; use --tritonserver embedded, or another --model-config-name"
+            f"{', '.join(reduced)}: {backend} ignores the precision that the configuration asks OpenVINO for, and "
+            "would run the bf16 file in fp32, several times slower; use --tritonserver embedded, or another "
+            "--model-config-name"
         )

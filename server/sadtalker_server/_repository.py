@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format  # type: ignore[import-untyped]
+from sadtalker_runtime.configurations.variants import VARIANTS
 from tritonclient.grpc import model_config_pb2
 
-from sadtalker_runtime.configurations.variants import VARIANTS
 from sadtalker_server._errors import ServerError
 
 _MANIFEST = "exported.json"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
 from sadtalker_runtime.version import VERSION
+
 from sadtalker_server import Server, ServerError
 
 
