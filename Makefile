@@ -48,7 +48,13 @@ check: $(INSTALLED) ## lint and type-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+generate: $(INSTALLED) ## write option tables and configuration variants from their declarations
+	$(BIN)/python -m sadtalker_runtime.generate
+
+release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it; needs kubectl and a section in CHANGELOG.md
+	$(BIN)/python tools/release.py $(VERSION)
+
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup networks demo serve train-demo bench soak perf test check clean
+.PHONY: help setup networks demo serve train-demo bench soak perf test check generate release clean
