@@ -2,7 +2,7 @@
 
 From `option_table`: the inputs of `model_repository/sadtalker/config.pbtxt` and the tables in README.md and
 docs/options.md. From `version`: that configuration's parameter `version`. From `configurations.variants`: every
-`model_repository/*/configs/*.pbtxt`; one that means the same as another is a link to it.
+`model_repository/*/configs/*.pbtxt` (one that means the same as another is a link to it) and docs/configurations.md.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sadtalker_runtime.configurations.pbtxt import ConfigText
-from sadtalker_runtime.configurations.variants import variants_of
+from sadtalker_runtime.configurations.variants import VARIANTS, variants_of
 from sadtalker_runtime.option_table import OPTIONS, Option
 from sadtalker_runtime.version import VERSION
 
@@ -49,9 +49,13 @@ def inputs_text() -> str:
 
 
 def documents(root: Path) -> dict[Path, str]:
-    """README.md and docs/options.md, with the tables of options as they must be."""
-    tables = {root / "README.md": _short_table(), root / "docs" / "options.md": _long_table()}
-    return {path: _with_table(path.read_text(), table) for path, table in tables.items()}
+    """The documents with tables in them, as they must be."""
+    tables = {
+        root / "README.md": ("options", _short_table()),
+        root / "docs" / "options.md": ("options", _long_table()),
+        root / "docs" / "configurations.md": ("variants", _variants_table()),
+    }
+    return {path: _with_table(path.read_text(), *table) for path, table in tables.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,11 +128,20 @@ def _flag(option: Option) -> str:
     return f"--no-{flag}" if option.default is True else f"--{flag}"
 
 
-def _with_table(text: str, table: str) -> str:
-    marked = re.compile(r"(<!-- options[^>]*-->\n).*?(<!-- /options -->)", re.DOTALL)
+def _variants_table() -> str:
+    rows = [
+        f"| `{variant.name}` | {' '.join(variant.purpose.split())} | `sadtalker-export onnx"
+        f"{' ' + variant.export if variant.export else ''}` |"
+        for variant in VARIANTS.values()
+    ]
+    return "\n".join(["| variant | for | exported by |", "|---|---|---|", *rows])
+
+
+def _with_table(text: str, name: str, table: str) -> str:
+    marked = re.compile(rf"(<!-- {name}[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
     new, found = marked.subn(lambda match: match[1] + table + "\n" + match[2], text)
     if found != 1:
-        raise ValueError(f"expected one table between <!-- options --> and <!-- /options -->, got {found}")
+        raise ValueError(f"expected one table between <!-- {name} --> and <!-- /{name} -->, got {found}")
     return new
 
 

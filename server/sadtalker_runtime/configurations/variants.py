@@ -170,11 +170,7 @@ class Variant:
     """Options of `sadtalker-export onnx` that make the files it serves."""
 
 
-_CARDS = {
-    "a100": "a whole A100",
-    "h100": "a whole H100",
-    "h200": "a whole H200",
-}
+_CARDS = ("a100", "h100", "h200")
 _FP16 = "--precision fp16"
 _PLAIN = (
     Variant(
@@ -198,22 +194,24 @@ _PLAIN = (
     ),
     Variant(
         "tensorrt-alone",
-        "As tensorrt, every request alone: same seed, same bytes, also under load, for what larger batches would save.",
+        "As tensorrt, but every request runs alone: same seed, same bytes, also under load. Gives up what batching gains.",
         alone(as_engine(1)),
         _FP16,
     ),
     *(
-        Variant(name, f"TensorRT engines on {card}: two instances of what copies much.", as_engine(2), _FP16)
-        for name, card in _CARDS.items()
+        Variant(
+            name, f"TensorRT engines on a whole {name.upper()}: two instances of what copies much.", as_engine(2), _FP16
+        )
+        for name in _CARDS
     ),
     *(
         Variant(
             f"{name}-mig",
-            f"TensorRT engines on a MIG slice of {card.removeprefix('a whole ')}: one instance of each.",
+            f"TensorRT engines on a MIG slice of an {name.upper()}: one instance of each.",
             as_engine(1),
             _FP16,
         )
-        for name, card in _CARDS.items()
+        for name in _CARDS
     ),
 )
 _SIZE = "Pictures of 512 pixels, by `sadtalker-export onnx --size 512`."
