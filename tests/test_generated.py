@@ -68,5 +68,5 @@ def test_fields_are_replaced_added_and_dropped() -> None:
     assert changed.body == 'name: "n" # not a bracket: {\nc: 3\na { b: 2 }'
     with pytest.raises(ValueError, match="field a: expected its end"):
         ConfigText.parse('name: "n"\na {\n')
-    with pytest.raises(ValueError, match="expected a field at the beginning of a line, got '} '"):
+    with pytest.raises(ValueError, match="expected a field at the beginning of a line, got '}'"):
         ConfigText.parse("} \n")
