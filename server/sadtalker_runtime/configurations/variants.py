@@ -194,7 +194,7 @@ _PLAIN = (
     ),
     Variant(
         "tensorrt-alone",
-        "As tensorrt, but every request runs alone: same seed, same bytes, also under load, without the gain of batches.",
+        "As tensorrt, but every request runs alone: same seed, same bytes, also under load; no gain of batches.",
         alone(as_engine(1)),
         _FP16,
     ),
