@@ -28,17 +28,6 @@ class ReleaseError(Exception):
     """The version cannot be set; the message says why."""
 
 
-def quotes(root: Path) -> dict[Path, list[str]]:
-    """The versions that each file quotes, in order; files without any are left out."""
-    found = {}
-    for pattern, before in QUOTES.items():
-        for path in sorted(root.glob(pattern)):
-            versions = re.findall(f"{before}({VERSION.pattern})", path.read_text(), flags=re.MULTILINE)
-            if versions:
-                found[path] = versions
-    return found
-
-
 def set_version(root: Path, version: str, date: str) -> list[Path]:
     """Write the version into every file that quotes it, and the date into the change log; return the files.
 
