@@ -66,7 +66,13 @@ format: $(INSTALLED) ## format the sources
 docs: $(INSTALLED) ## write the API reference from docstrings: build/docs/index.html
 	$(BIN)/python -m pdoc -o build/docs -d google $(DOCUMENTED)
 
+generate: $(INSTALLED) ## write option tables and configuration variants from their declarations
+	$(BIN)/python -m sadtalker_runtime.generate
+
+release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it; needs kubectl and a section in CHANGELOG.md
+	$(BIN)/python tools/release.py $(VERSION)
+
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup networks demo serve chat train-demo bench bench-gateway soak faults perf test check format docs clean
+.PHONY: help setup networks demo serve chat train-demo bench bench-gateway soak faults perf test check format docs generate release clean

@@ -1,14 +1,23 @@
 """The model configurations, the exported networks and the client agree on every tensor."""
 
+import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import onnx
 import pytest
 from google.protobuf import text_format
-from sadtalker_client._options import DATATYPES
+from sadtalker_client import _cli
+from sadtalker_client import _options as client
 from sadtalker_export.restoration_specs import RESTORATION_SPECS, SERVED_SPECS
 from sadtalker_export.specs import SPECS
+from sadtalker_runtime import generate
+from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.option_table import OPTIONS
+from sadtalker_runtime.options import Options
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
 
@@ -83,7 +92,60 @@ def test_ensembles_pass_tensors_that_their_steps_have(name):
         assert known[outer] == kind, outer
 
 
-def test_the_client_knows_every_option_of_the_server():
+def test_the_request_is_what_the_declaration_says():
     config = read(CONFIGS["sadtalker"])
-    assert {field.name for field in config.input} == {"image", "audio", "poster", *DATATYPES}
+    assert [field.name for field in config.input] == ["image", "audio", *OPTIONS]
     assert [field.name for field in config.input if not field.optional] == ["image"]
+    defaults = {field.name: field.default for field in dataclasses.fields(Options)}
+    assert defaults == {option.name: option.default for option in OPTIONS.values()}
+
+
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS.values() if option.kind == "number"], ids=lambda option: option.name
+)
+def test_a_declared_range_is_what_a_request_may_have(option):
+    step = 1 if option.datatype.startswith("INT") else 0.5
+    for bound, beyond in ((option.low, option.low - step), (option.high, option.high + step)):
+        if not math.isfinite(bound):
+            continue
+        Options(**{option.name: bound})
+        if option.special is None or beyond != option.special[0]:
+            with pytest.raises(InputError, match=f"^{option.name}: expected {option.expected}, got "):
+                Options(**{option.name: beyond})
+
+
+def test_the_client_has_every_option_of_the_declaration():
+    options = {name: option for name, option in OPTIONS.items() if name != "poster"}  # the client's is a method
+    assert {name: option.datatype for name, option in options.items()} == client.DATATYPES
+    assert {name: option.dims for name, option in options.items() if option.dims != (1,)} == client.SHAPES
+    assert {name for name, option in options.items() if option.kind == "file"} == client.FILES
+    assert list(client.Options.__annotations__) == list(options)
+    types = {"flag": bool, "choice": str, "curve": client.KeyFrames, "times": Sequence[float], "file": client.Source}
+    for name, annotation in get_type_hints(client.Options).items():
+        option = OPTIONS[name]
+        expected = types.get(option.kind, float if option.datatype == "FP32" else int)
+        assert annotation == expected | None, name
+
+
+def test_the_command_line_has_a_flag_for_every_option():
+    def parse(*arguments):
+        return vars(_cli._parser().parse_args(["animate", "a.png", "b.wav", "-o", "c.mp4", *arguments]))
+
+    plain = parse()
+    for option in OPTIONS.values():
+        if option.name == "poster":
+            continue
+        assert plain[option.name] is None, "the server's default applies"
+        flag = generate._flag(option)
+        if option.kind == "flag":
+            assert parse(flag)[option.name] is (not option.default)
+            continue
+        text, value = {
+            "number": ("1", 1),
+            "choice": (option.choices[-1], option.choices[-1]) if option.choices else (),
+            "curve": ("0:1,2:3", [(0.0, 1.0), (2.0, 3.0)]),
+            "times": ("1,2.5", [1.0, 2.5]),
+            "file": ("v.mp4", "v.mp4"),
+        }[option.kind]
+        parsed = parse(flag, text)[option.name]
+        assert parsed == value and (option.kind != "number" or isinstance(parsed, float) == (option.datatype == "FP32"))

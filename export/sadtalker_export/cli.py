@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from .checkpoint.layout import CheckpointError
 from .errors import CheckFailedError, UsageError
@@ -48,6 +49,7 @@ def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="sadtalker-export", description="Turn SadTalker's checkpoints into ONNX models and TensorRT engines."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('sadtalker-triton')}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary.capitalize())

@@ -52,6 +52,7 @@ RESTORATION_SPECS = {
             ),
             lambda networks: networks["face_detector"],
             tolerance=1,  # pixel of boxes up to 55 times as large as their priors
+            tensorrt=BatchProfile(1, 1, 8),
         ),
         NetworkSpec(
             "face_alignment",
@@ -60,6 +61,7 @@ RESTORATION_SPECS = {
             (TensorSpec("landmarks", (68, 2), low=0, high=256),),
             lambda networks: networks["face_alignment"],
             tolerance=1e-3,
+            tensorrt=BatchProfile(1, 1, 8),
         ),
         NetworkSpec(
             "face_parser",

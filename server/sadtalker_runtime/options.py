@@ -1,100 +1,57 @@
-"""What a caller may ask of a video, with defaults."""
+"""The options of one video, validated."""
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.errors import InputError, excerpt
+from sadtalker_runtime.option_table import MAX_KEY_FRAMES, OPTIONS, Option
 from sadtalker_runtime.timing import FRAME_RATE
 
-POSE_STYLES = 46
-MAX_SCALE = 3.0
-MAX_BLINK_RATE = 120.0  # per minute: a blink takes 0.2 s
-MAX_ANGLE = 90.0  # degrees
-MAX_KEY_FRAMES = 10_000  # and blinks
-CROPS = "crop", "extcrop", "resize", "full", "extfull"
-ENHANCERS = {"none": 1, "gfpgan": 2}  # and how much larger they make a frame
+ENHANCERS = {"none": 1, "gfpgan": 2}
+"""What restores faces, and how much larger it makes a frame."""
 MIN_GAP = 1 / FRAME_RATE - 1e-4  # seconds between key frames: a frame, less what float32 rounds off at 600 s
-MIN_IDLE = 1.0  # seconds
-MAX_SETTLE = 10.0  # seconds
+MIN_IDLE = OPTIONS["idle"].low
+"""Seconds of the shortest loop."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of one video.
+    """Options of one video; `option_table.OPTIONS` says what each means and which values it may have.
+
+    Key frames (yaw, pitch, roll) are float32 [n, 2] of increasing seconds and degrees, blink times float32 [n] seconds.
 
     Raises:
         InputError: a value is out of range or contradicts another; the message names it.
     """
 
     pose_style: int = 0
-    """Manner of moving the head, 0 to 45."""
     expression_scale: float = 1.0
-    """Factor on the expression, 0 to 3."""
     head_motion_scale: float = 1.0
-    """Factor on how far the head moves from its pose in the portrait, 0 to 3."""
     still: bool = False
-    """Hold the head as in the portrait."""
     yaw: Array | None = None
-    """Key frames, float32 [n, 2] of seconds (increasing) and degrees (-90 to 90): the head's angle to the side."""
     pitch: Array | None = None
-    """As `yaw`: the head's angle up and down."""
     roll: Array | None = None
-    """As `yaw`: the head's tilt."""
     seed: int = 0
-    """Of head motion and blinks, from 0 on."""
     blink: bool = True
     blink_rate: float | None = None
-    """Blinks per minute, 0 to 120, at random gaps; by default every 0.6 to 3 seconds."""
     blink_times: Array | float | None = None
-    """When the eyes begin to close instead: float32 [n], seconds."""
-    crop: str = "crop"
-    """What the video shows: crop, the face; extcrop, more around it; resize, the picture squeezed into a square; full
-    and extfull, the picture in its own size with the face, or more around it, blended in."""
-    face_index: int = -1
-    """Which of several faces, from left to right, from 0 on; -1 is the main one."""
     blink_reference: bytes | None = None
-    """A video file whose face lends its eyes, and the expression around them, to the speech."""
     pose_reference: bytes | None = None
-    """A video file whose face moves the head instead of the speech."""
     driving: bytes | None = None
-    """A video file whose face moves the portrait, expression and pose; speech, if any, is then only heard."""
     idle: float | None = None
-    """Seconds of a loop without speech, from 1 on."""
     settle: float = 0.0
-    """Seconds, 0 to 10, in which the face leaves its rest at the beginning and returns to it at the end, so that clips,
-    and an `idle` loop between them, can be joined; at most half of the video. A loop does so anyway."""
     poster: bool = False
-    """Only the first frame, as a PNG file."""
     size: int | None = None
-    """Width and height of the rendered face, pixels; by default what the server renders, and it must be that."""
+    crop: str = "crop"
+    face_index: int = -1
     enhance: str = "none"
-    """What restores the face in every frame: none, or gfpgan, which doubles its width and height."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.pose_style < POSE_STYLES:
-            raise InputError(f"pose_style: expected 0 to {POSE_STYLES - 1}, got {self.pose_style}")
-        for name in ("expression_scale", "head_motion_scale"):
-            scale = getattr(self, name)
-            if not (math.isfinite(scale) and 0 <= scale <= MAX_SCALE):
-                raise InputError(f"{name}: expected 0 to {MAX_SCALE:g}, got {scale:g}")
-        if self.seed < 0:
-            raise InputError(f"seed: expected a number from 0 on, got {self.seed}")
-        if self.crop not in CROPS:
-            raise InputError(f"crop: expected {', '.join(CROPS)}, got {excerpt(self.crop)!r}")
-        if self.face_index < -1:
-            raise InputError(f"face_index: expected a number from 0 on, or -1 for the main face, got {self.face_index}")
-        if self.enhance not in ENHANCERS:
-            raise InputError(f"enhance: expected {' or '.join(ENHANCERS)}, got {excerpt(self.enhance)!r}")
-        for name in ("yaw", "pitch", "roll"):
-            if (key_frames := getattr(self, name)) is not None:
-                _check_key_frames(name, key_frames)
-        if self.idle is not None and not (math.isfinite(self.idle) and self.idle >= MIN_IDLE):
-            raise InputError(f"idle: expected seconds from {MIN_IDLE:g} on, got {self.idle:g}")
-        if not (math.isfinite(self.settle) and 0 <= self.settle <= MAX_SETTLE):
-            raise InputError(f"settle: expected 0 to {MAX_SETTLE:g} seconds, got {self.settle:g}")
+        for option in OPTIONS.values():
+            _check(option, getattr(self, option.name))
         self._check_blinks()
         if self.driving is not None:
             for name in ("idle", "pose_reference", "blink_reference", "blink_rate", "blink_times"):
@@ -115,13 +72,8 @@ class Options:
                 )
 
     def _check_blinks(self) -> None:
-        if self.blink_rate is not None and not 0 <= self.blink_rate <= MAX_BLINK_RATE:
-            raise InputError(f"blink_rate: expected 0 to {MAX_BLINK_RATE:g} per minute, got {self.blink_rate:g}")
         if self.blink_times is not None:
-            times = np.atleast_1d(self.blink_times)
-            if len(times) > MAX_KEY_FRAMES or not (np.isfinite(times) & (times >= 0)).all():
-                raise InputError(f"blink_times: expected up to {MAX_KEY_FRAMES} times from 0 s on, got {_brief(times)}")
-            object.__setattr__(self, "blink_times", times)
+            object.__setattr__(self, "blink_times", np.atleast_1d(self.blink_times))
         given = {"blink=False": not self.blink} | {
             name: getattr(self, name) is not None for name in ("blink_rate", "blink_times", "blink_reference")
         }
@@ -130,16 +82,36 @@ class Options:
             raise InputError(f"blink: expected at most one of {', '.join(given)}, got {asked}")
 
 
-def _check_key_frames(name: str, key_frames: Array) -> None:
-    times, degrees = key_frames.T
+def _check(option: Option, value: Any) -> None:
+    """Raise InputError for a value outside the option's range; an absent one is in order."""
+    if value is None:
+        return
+    if option.kind == "curve":
+        _check_curve(option, value)
+    elif option.kind == "times":
+        times = np.atleast_1d(value)
+        if len(times) > MAX_KEY_FRAMES or not all(map(option.accepts, times.tolist())):
+            expected = f"up to {MAX_KEY_FRAMES} times from {option.low:g} s on"
+            raise InputError(f"{option.name}: expected {expected}, got {_brief(times)}")
+    elif option.kind == "choice":
+        if value not in option.choices:
+            raise InputError(f"{option.name}: expected {option.expected}, got {excerpt(value)!r}")
+    elif option.kind == "number" and not option.accepts(value):
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        raise InputError(f"{option.name}: expected {option.expected}, got {shown}")
+
+
+def _check_curve(option: Option, key_frames: Array) -> None:
+    times, values = key_frames.T
     if not 1 <= len(times) <= MAX_KEY_FRAMES:
-        raise InputError(f"{name}: expected 1 to {MAX_KEY_FRAMES} key frames, got {len(times)}")
+        raise InputError(f"{option.name}: expected 1 to {MAX_KEY_FRAMES} key frames, got {len(times)}")
     if not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times.astype(np.float64)) >= MIN_GAP).all()):
         raise InputError(
-            f"{name}: expected increasing times from 0 s on, {1 / FRAME_RATE:g} s apart or more, got {_brief(times)}"
+            f"{option.name}: expected increasing times from 0 s on, {1 / FRAME_RATE:g} s apart or more, "
+            f"got {_brief(times)}"
         )
-    if not (np.abs(degrees) <= MAX_ANGLE).all():
-        raise InputError(f"{name}: expected -{MAX_ANGLE:g} to {MAX_ANGLE:g} degrees, got {_brief(degrees)}")
+    if not all(map(option.accepts, values.tolist())):
+        raise InputError(f"{option.name}: expected {option.expected}, got {_brief(values)}")
 
 
 def _brief(values: Array) -> str:

@@ -16,7 +16,7 @@ _LOADED = re.compile(r"\"successfully loaded '([^']+)'")
 _FAILED = re.compile(r"\"(failed to load '[^']+' version .*)\"$", re.MULTILINE)
 _TAIL_LINES = 10
 _KEPT_LINES = 1000
-_FLUSH_SECS = 2.0
+_FLUSH_SECONDS = 2.0
 
 
 class Log:
@@ -75,7 +75,7 @@ class Log:
     def flush(self) -> None:
         """Wait until all that an ended run wrote to standard error is there."""
         if self._relaying is not None:
-            self._relaying.join(_FLUSH_SECS)
+            self._relaying.join(_FLUSH_SECONDS)
 
 
 def _relay(reading: int, kept: deque[str]) -> None:

@@ -26,9 +26,9 @@ _VIDEOS = re.compile(
     r'^(?:sadtalker_videos_in_flight|nv_inference_pending_request_count\{model="sadtalker",[^}]*\}) (\S+)$',
     re.MULTILINE,
 )
-_POLL_SECS = 0.2
-_END_SECS = 2.0  # the model reads its orders twice a second
-_UNTIL_READ_SECS = 0.7
+_POLL_SECONDS = 0.2
+_END_SECONDS = 2.0  # the model reads its orders twice a second
+_UNTIL_READ_SECONDS = 0.7
 
 
 class Videos:
@@ -80,15 +80,15 @@ class Videos:
                 self.end(STOP)
                 return False
             idle = 0 if videos else idle + 1
-            time.sleep(_POLL_SECS)
+            time.sleep(_POLL_SECONDS)
         return True
 
     def end(self, order: str) -> None:
         """Give the order STOP or BREAK and leave the model some time to answer its callers."""
         self.order(order)
         start = time.monotonic()
-        while time.monotonic() - start < _END_SECS:
-            time.sleep(_POLL_SECS)
+        while time.monotonic() - start < _END_SECONDS:
+            time.sleep(_POLL_SECONDS)
             counted = self.count()
-            if counted is None or (counted == 0 and time.monotonic() - start > _UNTIL_READ_SECS):
+            if counted is None or (counted == 0 and time.monotonic() - start > _UNTIL_READ_SECONDS):
                 return

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format  # type: ignore[import-untyped]
+from sadtalker_runtime.configurations.variants import VARIANTS
 from sadtalker_runtime.manifest import MANIFEST, ManifestError, read_manifest
 from tritonclient.grpc import model_config_pb2
 
 from sadtalker_server._errors import ServerError
-
-_EXPORTS = {"bf16": " --precision bf16", "512": " --size 512"}  # which export a configuration's networks come from
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def check_repository(path: Path, config_name: str | None) -> Repository:
         known = sorted({variant.stem for variant in path.glob("*/configs/*.pbtxt")})
         raise ServerError(f"no model in {path} has a configuration '{config_name}': there are {known or 'none'}")
 
-    configs = {folder.name: _read_config(folder, config_name) for folder in folders}
+    configs = {folder.name: read_config(folder, config_name) for folder in folders}
     networks = {name: path / name / "1" / file for name, config in configs.items() if (file := _network_file(config))}
     not_installed = {
         name for name, file in networks.items() if "optional" in configs[name].parameters and not file.is_file()
@@ -74,7 +73,8 @@ def _network_file(config: Any) -> str | None:
     return str(config.default_model_filename or "model.plan") if config.platform == "tensorrt_plan" else None
 
 
-def _read_config(folder: Path, config_name: str | None) -> Any:
+def read_config(folder: Path, config_name: str | None) -> Any:
+    """Return the ModelConfig that Triton chooses for the model in `folder`; raises ServerError if it is none."""
     variant = folder / "configs" / f"{config_name}.pbtxt"
     file = variant if config_name is not None and variant.is_file() else folder / "config.pbtxt"
     try:
@@ -111,5 +111,6 @@ def _check_networks(repository: Path, networks: dict[str, Path], config_name: st
                 "it comes from another export"
             )
     if problems:
-        raise ServerError("\n".join([*problems, command.format(preset) + _EXPORTS.get(config_name or "", "")]))
+        export = VARIANTS[config_name].export if config_name in VARIANTS else ""
+        raise ServerError("\n".join([*problems, f"{command.format(preset)} {export}".rstrip()]))
     return preset

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from sadtalker_server._errors import ServerError
 from sadtalker_server._server import Server
 
-_FIRST_PAUSE_SECS = 1.0
-_LONGEST_PAUSE_SECS = 60.0
-_WELL_SECS = 300.0  # a server that ran so long is taken to be sound again
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_WELL_SECONDS = 300.0  # a server that ran so long is taken to be sound again
 
 
 def serve(server: Server, restart: bool, report: Callable[[str], None]) -> None:
@@ -16,14 +16,14 @@ def serve(server: Server, restart: bool, report: Callable[[str], None]) -> None:
 
     `report` is told of every failure.
     """
-    pause = _FIRST_PAUSE_SECS
+    pause = _FIRST_PAUSE_SECONDS
     while True:
         start = time.monotonic()
         server.wait()
         if not restart:
             return
-        if time.monotonic() - start >= _WELL_SECS:
-            pause = _FIRST_PAUSE_SECS
+        if time.monotonic() - start >= _WELL_SECONDS:
+            pause = _FIRST_PAUSE_SECONDS
         report(f"{server.failure}; starting again in {pause:g} s")
         pause = _start_again(server, pause, report)
         report("ready again")
@@ -33,7 +33,7 @@ def _start_again(server: Server, pause: float, report: Callable[[str], None]) ->
     """Try until it succeeds; returns the next pause."""
     while True:
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECS)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         try:
             server.restart()
         except ServerError as error:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 
+from sadtalker_server._backend_check import check_configurations
 from sadtalker_server._errors import ServerError
 from sadtalker_server._front import Front, Page
 from sadtalker_server._installation import Installation, find_tritonserver
@@ -18,9 +19,9 @@ from sadtalker_server._restriction import choose_key, key_headers, restriction
 from sadtalker_server._tritonserver import Tritonserver
 from sadtalker_server._workspace import Workspace, sweep
 
-_GRACE_SECS = 15.0  # for unloading models, after the exit timeout that Triton gives requests in flight
+_GRACE_SECONDS = 15.0  # for unloading models, after the exit timeout that Triton gives requests in flight
 _STARTS = 3  # all but the last may fail by chance
-_BREAKING_SECS = 10.0  # of the watch, for ending the videos and killing the rest
+_BREAKING_SECONDS = 10.0  # of the watch, for ending the videos and killing the rest
 _LOOPBACK = "127.0.0.1"
 
 
@@ -142,6 +143,9 @@ class Server:
             backends = self._workspace.path / "backends"
             backends.mkdir()
             self._installation: Installation = find_tritonserver(self._tritonserver, backends)
+            check_configurations(
+                self._model_repository, self.repository.models, self._model_config_name, self._installation
+            )
             self._log = Log(self._log_file)
             probes = {"/healthz": self._live, "/readyz": self._ready}
             habits = {"/v2/health/live": self._live, "/v2/health/ready": self._ready}  # Triton's own paths
@@ -165,10 +169,10 @@ class Server:
                     # After a drain only unloading is left, and that may never end: Triton's Python backend (seen in
                     # 2.51, the same code in 2.71) reads whether a response was the last one from memory that it has
                     # given back, and so sometimes keeps a finished request, which keeps its model.
-                    run.stop(_GRACE_SECS + (max(0.0, deadline - time.monotonic()) if drained is None else 0.0))
+                    run.stop(_GRACE_SECONDS + (max(0.0, deadline - time.monotonic()) if drained is None else 0.0))
                     self.stopped_cleanly = bool(drained) or (drained is None and self.exit_code == 0)
             if self._broken():
-                self._ended.wait(_BREAKING_SECS)
+                self._ended.wait(_BREAKING_SECONDS)
         finally:
             cut = f"did not drain within {self._exit_timeout_secs} s" if was_ready else "was stopped while it started"
             self._clean_up()

@@ -15,7 +15,7 @@ from sadtalker_server._http import get
 from sadtalker_server._log import Log
 from sadtalker_server._processes import Stub, find_stubs, is_alive
 
-_POLL_SECS = 0.1
+_POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
 _STUB_DIED = "is not healthy"
@@ -63,7 +63,7 @@ class Tritonserver:
             if time.monotonic() > deadline:
                 raise ServerError(self._log.explain(f"tritonserver was not ready within {timeout:g} s"))
             poll()
-            time.sleep(_POLL_SECS)
+            time.sleep(_POLL_SECONDS)
         self._stubs = find_stubs(self.process.pid)
 
     def failed_by_chance(self) -> bool:
@@ -82,7 +82,7 @@ class Tritonserver:
 
     def watch(self, stop: threading.Event) -> list[str]:
         """Return what is dead as soon as something is; empty once `stop` is set."""
-        while not stop.wait(_POLL_SECS):
+        while not stop.wait(_POLL_SECONDS):
             if dead := self.dead():
                 return dead
         return []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from sadtalker_runtime.version import VERSION
 
 from sadtalker_server import Server, ServerError
 from sadtalker_server._restart import serve
@@ -96,6 +97,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.set_defaults(tritonserver_arguments=extra)
     add = parser.add_argument
+    add("--version", action="version", version=f"%(prog)s {VERSION}")
     add(
         "--model-repository", type=Path, default="model_repository", metavar="DIR", help="models to serve (%(default)s)"
     )

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from sadtalker_export.cli import main
 from sadtalker_export.commands import tensorrt as command
 from sadtalker_export.errors import UsageError
-from sadtalker_export.specs import SPECS, NetworkSpec
+from sadtalker_export.specs import SIZED, SPECS, NetworkSpec, at_size
 from sadtalker_export.tensorrt.build import _Phases
 from sadtalker_export.tensorrt.convolutions import Convolutions, mismatch, of_engine
 from sadtalker_export.tensorrt.gpu import Gpu, current_gpu
@@ -84,6 +84,23 @@ def test_every_engine_is_built_strongly_typed_within_its_batch_sizes(repository:
         sizes = (spec.tensorrt.min, spec.tensorrt.opt, spec.tensorrt.max)
         assert made["shapes"] == {t.name: tuple((size, *t.shape) for size in sizes) for t in spec.inputs}
         assert (repository / spec.name / "1" / "model.plan").is_file()
+
+
+def test_engines_for_512_pixels_are_built_from_their_files_beside_them(repository: Path, script: Script) -> None:
+    """`sadtalker-export onnx --size 512` leaves model_512.onnx for the networks that know the size."""
+    for name in SIZED:
+        large = at_size(SPECS[name], 512)
+        folder = repository / name / "1"
+        (folder / "model.onnx").unlink()
+        onnx.save(graph(large, half=True), folder / "model_512.onnx")
+    assert build(repository) == 0
+    for made, spec in zip(script.builds, NETWORKS, strict=True):
+        at_512 = at_size(spec, 512)
+        assert {name: shapes[0][1:] for name, shapes in made["shapes"].items()} == {
+            t.name: t.shape for t in at_512.inputs
+        }
+        plan = "model_512.plan" if spec.name in SIZED else "model.plan"
+        assert [path.name for path in (repository / spec.name / "1").glob("*.plan")] == [plan]
 
 
 def test_tensorrt_11_needs_no_flag(repository: Path, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 RENDERED = Path(__file__).parent / "rendered"
-OVERLAYS = ("cpu", "a100", "a100-mig")
+OVERLAYS = ("cpu", "a100", "a100-mig", "h200")
 # One of each row at most, in this order: a later component patches what an earlier one brought.
 ALTERNATIVES: tuple[tuple[str | None, ...], ...] = (
     (None, "monitoring"),
@@ -37,12 +37,12 @@ Combination = tuple[str, ...]  # an overlay, then components
 
 
 def all_combinations() -> list[Combination]:
-    """Every overlay with every set of components that can be used together: 288."""
+    """Every overlay with every set of components that can be used together: 384."""
     return [(overlay, *filter(None, choice)) for overlay in OVERLAYS for choice in itertools.product(*ALTERNATIVES)]
 
 
 def tested_combinations() -> list[Combination]:
-    """Those with no component, one, two, or as many as go together: 117, which cover every pair."""
+    """Those with no component, one, two, or as many as go together: 156, which cover every pair."""
     return [chosen for chosen in all_combinations() if len(chosen) - 1 in (0, 1, 2, len(ALTERNATIVES))]
 
 

@@ -90,7 +90,11 @@ class Audio2Pose(nn.Module):
             reference_pose: [B, 6] of the portrait.
         """
         audio = self.audio_head(self.encoder(mel.flatten(0, 1))).reshape(-1, CHUNK_FRAMES * POSE)
-        latent = latent + self.style_latent[pose_style[:, 0]]
+        # A style that there is none of counts as the nearest one: its request must not fail those in the same batch.
+        # (Not `clamp`: TensorRT takes no Clip of integers.)
+        style = pose_style[:, 0]
+        style = torch.minimum(torch.maximum(style, torch.zeros_like(style)), torch.full_like(style, POSE_STYLES - 1))
+        latent = latent + self.style_latent[style]
         hidden = F.relu(self.hidden(torch.cat([reference_pose, latent, audio], 1)))
         rough = torch.sigmoid(self.rough(hidden)).reshape(-1, 1, CHUNK_FRAMES, POSE)
         motion: Tensor = self.pose_head(self.unet(rough).squeeze(1))

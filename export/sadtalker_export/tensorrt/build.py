@@ -1,4 +1,8 @@
-"""Engines for this machine's GPU: the plan for each network, the cache of built ones, their installation."""
+"""Engines for this machine's GPU: the plan for each network, the cache of built ones, their installation.
+
+Engines are kept in a cache, one folder per TensorRT version and GPU, and copied into the repository as
+model.plan, or model_512.plan for pictures of 512 pixels.
+"""
 
 import fcntl
 import os
@@ -15,11 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from ..checkpoint.download import sha256
 from ..errors import UsageError
 from ..onnx.graph import metadata
-from ..specs import BatchProfile, NetworkSpec
+from ..specs import SIZES, BatchProfile, NetworkSpec, at_size
 from . import convolutions
 from .engine import ShapeRange, TensorRT
 
 TIMINGS = "timings.cache"
+MODEL, MODEL_512 = "model.onnx", "model_512.onnx"  # as `sadtalker-export onnx` names them
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,14 @@ class Job:
 
     @property
     def installed(self) -> Path:
-        return self.graph.with_name("model.plan")
+        return self.graph.with_suffix(".plan")
 
 
 def graph(name: str, repository: Path) -> Path:
-    """Return the path of a network's graph in a model repository."""
-    return repository / name / "1" / "model.onnx"
+    """Return the exported file of a network: the one for pictures of 512 pixels where `onnx --size 512` left it."""
+    folder = repository / name / "1"
+    large = folder / MODEL_512
+    return large if large.is_file() else folder / MODEL
 
 
 def job(spec: NetworkSpec, repository: Path) -> Job:
@@ -51,7 +58,9 @@ def job(spec: NetworkSpec, repository: Path) -> Job:
 
     Raises `UsageError` if the repository has no such graph, or the form of it that is made for processors.
     """
-    profile, file = spec.tensorrt, graph(spec.name, repository)
+    file = graph(spec.name, repository)
+    spec = at_size(spec, SIZES[1]) if file.name == MODEL_512 else spec
+    profile = spec.tensorrt
     assert profile is not None
     if not file.is_file():
         raise UsageError(f"{file}: not found; `sadtalker-export onnx` writes it")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sadtalker_runtime.errors import InputError
-from sadtalker_runtime.options import MAX_KEY_FRAMES
+from sadtalker_runtime.option_table import MAX_KEY_FRAMES
 
 MEGABYTE = 10**6
 FILES = {"image": "image", "audio": "audio"} | dict.fromkeys(("driving", "pose_reference", "blink_reference"), "video")

@@ -33,6 +33,7 @@ from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
 from sadtalker_runtime.triton.tracing import Tracing
 from sadtalker_runtime.triton.video_record import VideoRecord
+from sadtalker_runtime.version import check_version
 
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "stalled": "CANCELLED", "failed": "INTERNAL"}
 STALLED = "ABORTED: "
@@ -55,6 +56,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Read the limits from the configuration's parameters and start the event loop of the videos."""
         parameters = json.loads(args["model_config"])["parameters"]
+        check_version(parameters.get("version", {}).get("string_value", "none"))
 
         def parameter(name: str) -> float:
             return float(parameters[name]["string_value"])

@@ -1,0 +1,149 @@
+"""`make generate`, or `python -m sadtalker_runtime.generate`: writes what is derived from declarations into a checkout.
+
+From `option_table`: the inputs of `model_repository/sadtalker/config.pbtxt` and the tables in README.md and
+docs/options.md. From `version`: that configuration's parameter `version`. From `configurations.variants`: every
+`model_repository/*/configs/*.pbtxt` (one that means the same as another is a link to it) and docs/configurations.md.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sadtalker_runtime.configurations.pbtxt import ConfigText
+from sadtalker_runtime.configurations.variants import VARIANTS, variants_of
+from sadtalker_runtime.option_table import OPTIONS, Option
+from sadtalker_runtime.version import VERSION
+
+_TRITON_TYPES = {"BYTES": "STRING"}  # where a configuration names a type differently than a request
+
+
+def configurations(repository: Path) -> dict[Path, str | Path]:
+    """Every generated file of a model repository, with its text or, for a link, what it points to."""
+    files: dict[Path, str | Path] = {}
+    for path in sorted(repository.glob("*/config.pbtxt")):
+        model, config = path.parent.name, ConfigText.parse(path.read_text())
+        if model == "sadtalker":
+            config = config.put("input", inputs_text()).put(
+                "parameters.version",
+                "# Of the release that this repository belongs to; another one's runtime refuses it.\n"
+                f'parameters {{ key: "version" value: {{ string_value: "{VERSION}" }} }}',
+            )
+            files[path] = str(config)
+        for name, variant in variants_of(model, config).items():
+            target = path.parent / "configs" / f"{name}.pbtxt"
+            files[target] = Path(f"{variant}.pbtxt") if isinstance(variant, str) else str(variant)
+    return files
+
+
+def inputs_text() -> str:
+    """The inputs of the model `sadtalker`, as its configuration lists them."""
+    lines = ['  { name: "image" data_type: TYPE_STRING dims: [ 1 ] }']
+    lines.append('  { name: "audio" data_type: TYPE_STRING dims: [ 1 ] optional: true }')
+    for option in OPTIONS.values():
+        datatype = _TRITON_TYPES.get(option.datatype, option.datatype)
+        dims = ", ".join(map(str, option.dims))
+        lines.append(f'  {{ name: "{option.name}" data_type: TYPE_{datatype} dims: [ {dims} ] optional: true }}')
+    return "input [\n" + ",\n".join(lines) + "\n]"
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """The documents with tables in them, as they must be."""
+    tables = {
+        root / "README.md": ("options", _short_table()),
+        root / "docs" / "options.md": ("options", _long_table()),
+        root / "docs" / "configurations.md": ("variants", _variants_table()),
+    }
+    return {path: _with_table(path.read_text(), *table) for path, table in tables.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files that differ from what they must be, name them, and remove variants that are no more."""
+    parser = argparse.ArgumentParser(prog="python -m sadtalker_runtime.generate", description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the checkout (default: here)")
+    root = parser.parse_args(arguments).root
+    repository = root / "model_repository"
+    files = {**configurations(repository), **documents(root)}
+    for path in sorted(repository.glob("*/configs/*.pbtxt")):
+        if path not in files:
+            path.unlink()
+            sys.stdout.write(f"removed {path}\n")
+    for path, wanted in files.items():
+        if is_current(path, wanted):
+            continue
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        if isinstance(wanted, Path):
+            path.symlink_to(wanted)
+        else:
+            path.write_text(wanted)
+        sys.stdout.write(f"wrote {path}\n")
+    return 0
+
+
+def is_current(path: Path, wanted: str | Path) -> bool:
+    """Whether a file has this text, or is a link to this file."""
+    if path.is_symlink():
+        return path.readlink() == wanted
+    return path.is_file() and path.read_text() == wanted
+
+
+def _short_table() -> str:
+    rows = [f"| `{option.name}` | {_values(option)} | {_default(option)} |" for option in OPTIONS.values()]
+    return "\n".join(["| option | values | default |", "|---|---|---|", *rows])
+
+
+def _long_table() -> str:
+    rows = [
+        f"| `{option.name}` | {option.datatype} [{', '.join('n' if d < 0 else str(d) for d in option.dims)}] "
+        f"| {_values(option)} | {_default(option)} | `{_flag(option)}` |"
+        for option in OPTIONS.values()
+    ]
+    return "\n".join(["| option | tensor | values | default | command line |", "|---|---|---|---|---|", *rows])
+
+
+def _values(option: Option) -> str:
+    """The accepted values and what they are for, as a table's cell."""
+    if option.kind == "curve":
+        return f"key frames of seconds and {option.unit}, {option.low:g} to {option.high:g}: {option.help}"
+    if option.kind in ("number", "times") and option.low >= 0:
+        return f"{option.expected}: {option.help}"
+    return option.help
+
+
+def _default(option: Option) -> str:
+    if option.default is None:
+        return option.absent
+    if option.special and option.default == option.special[0]:
+        return option.special[1]
+    return str(option.default).lower() if isinstance(option.default, bool) else f"{option.default}"
+
+
+def _flag(option: Option) -> str:
+    """The client's flag; a flag that is on by default has one to turn it off. A poster is a command of its own."""
+    if option.name == "poster":
+        return "sadtalker poster"
+    flag = option.name.replace("_", "-")
+    return f"--no-{flag}" if option.default is True else f"--{flag}"
+
+
+def _variants_table() -> str:
+    rows = [
+        f"| `{variant.name}` | {' '.join(variant.purpose.split())} | `sadtalker-export onnx"
+        f"{' ' + variant.export if variant.export else ''}` |"
+        for variant in VARIANTS.values()
+    ]
+    return "\n".join(["| variant | for | exported by |", "|---|---|---|", *rows])
+
+
+def _with_table(text: str, name: str, table: str) -> str:
+    marked = re.compile(rf"(<!-- {name}[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    new, found = marked.subn(lambda match: match[1] + table + "\n" + match[2], text)
+    if found != 1:
+        raise ValueError(f"expected one table between <!-- {name} --> and <!-- /{name} -->, got {found}")
+    return new
+
+
+if __name__ == "__main__":
+    sys.exit(main())

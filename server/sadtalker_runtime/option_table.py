@@ -1,0 +1,146 @@
+"""The one declaration of what a request may ask for: names, types, ranges, units, defaults, a line of help.
+
+`options.Options` validates by it; `python -m sadtalker_runtime.generate` writes the inputs of
+`model_repository/sadtalker/config.pbtxt`, the tables in README.md and docs/options.md from it; tests compare the
+client's types and command-line flags with it. Nothing but the standard library is imported here.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["number", "flag", "choice", "curve", "times", "file"]
+
+MAX_KEY_FRAMES = 10_000
+"""Longest curve, and most blinks, of one request."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One optional input of the model `sadtalker`.
+
+    kind: number, a scalar; flag, true or false; choice, one of `choices`; curve, key frames [n, 2] of seconds and
+    `unit`; times, seconds [n]; file, the bytes of a video file.
+    """
+
+    name: str
+    kind: Kind
+    datatype: str
+    """Triton's name of the tensor's type, without TYPE_: INT32, INT64, FP32, BOOL or BYTES."""
+    help: str
+    """What it is for, in one line of plain text."""
+    low: float = -math.inf
+    """Smallest number that is accepted; of a curve, of its values."""
+    high: float = math.inf
+    """Largest number that is accepted."""
+    unit: str = ""
+    default: int | float | bool | str | None = None
+    """The value that an absent option has; None where its absence means something else, see `absent`."""
+    absent: str = ""
+    """What an absent option without a default means."""
+    choices: tuple[str, ...] = ()
+    special: tuple[int, str] | None = None
+    """A number outside the range that is accepted, too, and what it stands for."""
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Shape of the tensor without its batch axis, -1 for any length."""
+        return {"curve": (-1, 2), "times": (-1,)}.get(self.kind, (1,))
+
+    @property
+    def expected(self) -> str:
+        """The values that are accepted, in words: "0 to 45", "seconds from 1 on", "none or gfpgan"."""
+        if self.choices:
+            return (" or " if len(self.choices) == 2 else ", ").join(self.choices)
+        if math.isfinite(self.high):
+            unit = f" {self.unit}" if self.unit else ""
+            return f"{self.low:g} to {self.high:g}{unit}"
+        text = f"{self.unit or 'a number'} from {self.low:g} on"
+        return text + (f", or {self.special[0]} for {self.special[1]}" if self.special else "")
+
+    def accepts(self, value: float) -> bool:
+        """Whether a number is in the range."""
+        if self.special and value == self.special[0]:
+            return True
+        return math.isfinite(value) and self.low <= value <= self.high
+
+
+def _angle(name: str, help: str) -> Option:
+    return Option(name, "curve", "FP32", help, -90, 90, "degrees", absent="what the speech says")
+
+
+OPTIONS = {
+    option.name: option
+    for option in (
+        Option("pose_style", "number", "INT32", "manner of moving the head", 0, 45, default=0),
+        Option("expression_scale", "number", "FP32", "strength of the expression, 1 is natural", 0, 3, default=1.0),
+        Option("head_motion_scale", "number", "FP32", "how far the head moves, 1 is natural", 0, 3, default=1.0),
+        Option("still", "flag", "BOOL", "hold the head as in the portrait", default=False),
+        _angle("yaw", "the head's angle to the side; smooth between key frames"),
+        _angle("pitch", "the head's angle up and down; smooth between key frames"),
+        _angle("roll", "the head's tilt; smooth between key frames"),
+        Option("seed", "number", "INT64", "draws head motion and blinks; same seed, same bytes", 0, default=0),
+        Option("blink", "flag", "BOOL", "blink now and then", default=True),
+        Option(
+            "blink_rate",
+            "number",
+            "FP32",
+            "blinks, at random gaps",
+            0,
+            120,  # a blink takes 0.2 s
+            "per minute",
+            absent="every 0.6 to 3 seconds",
+        ),
+        Option("blink_times", "times", "FP32", "when the eyes begin to close", 0, unit="seconds", absent="at random"),
+        Option("blink_reference", "file", "BYTES", "a video whose face lends its eyes, and the expression around them"),
+        Option("pose_reference", "file", "BYTES", "a video whose face moves the head", absent="the speech does"),
+        Option("driving", "file", "BYTES", "a video whose face moves the portrait; speech is then only heard"),
+        Option("idle", "number", "FP32", "length of a seamless loop without speech", 1, unit="seconds"),
+        Option(
+            "settle",
+            "number",
+            "FP32",
+            "in which the face leaves its rest at the beginning and returns to it at the end, so that videos, and a "
+            "loop between them, can be joined",
+            0,
+            10,
+            "seconds",
+            default=0.0,
+        ),
+        Option("poster", "flag", "BOOL", "only the first frame, as a PNG file", default=False),
+        Option(
+            "size",
+            "number",
+            "INT32",
+            "width and height of the rendered face; it must be what the server renders",
+            unit="pixels",
+            absent="the server's, 256 or 512",
+        ),
+        Option(
+            "crop",
+            "choice",
+            "BYTES",
+            "crop: the face; extcrop: more around it; resize: the picture squeezed into a square; full, extfull: the "
+            "whole picture, the face or more around it blended in",
+            choices=("crop", "extcrop", "resize", "full", "extfull"),
+            default="crop",
+        ),
+        Option(
+            "face_index",
+            "number",
+            "INT32",
+            "which of several faces, from left to right",
+            0,
+            special=(-1, "the main face"),
+            default=-1,
+        ),
+        Option(
+            "enhance",
+            "choice",
+            "BYTES",
+            "gfpgan: restore the face in every frame and double the picture's edge (only of 256)",
+            choices=("none", "gfpgan"),
+            default="none",
+        ),
+    )
+}
