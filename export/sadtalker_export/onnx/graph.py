@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from sadtalker_runtime.manifest import METADATA
 from torch import nn
 
 from ..checkpoint import synthetic
@@ -16,7 +17,6 @@ from ..precision.forms import DoublePositions, HalfPrecision
 from ..specs import NetworkSpec, TensorSpec
 
 OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
-METADATA = "sadtalker."  # prefix of the metadata's keys
 
 
 def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
