@@ -86,8 +86,9 @@ def _initialize(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("writing files"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     try:
-        with Progress(*columns, console=console, transient=True) as progress:
+        with progress:
             bar = progress.add_task("files", total=None)
             done = initialize(
                 options.repository,

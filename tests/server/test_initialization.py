@@ -1,6 +1,5 @@
 """`sadtalker-server init`: what it writes, what it leaves alone, what it refuses."""
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -161,8 +160,7 @@ def test_the_command_says_what_to_type_next(tmp_path: Path, capsys: pytest.Captu
     assert captured.err.startswith("sadtalker-server: ") and captured.err.count("\n") == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tmp_path.chmod(0o555)
-    assert cli.main(["init", str(tmp_path / "repository")]) == 1
-    assert "Permission denied" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert cli.main(["init", str(tmp_path / "file" / "repository")]) == 1
+    assert capsys.readouterr().err.startswith("sadtalker-server: [Errno 20] Not a directory")
