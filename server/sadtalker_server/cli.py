@@ -100,8 +100,11 @@ def _initialize(argv: Sequence[str]) -> int:
         return 1
     manifest = done.manifest
     networks = f"{len(manifest.models)} networks ({manifest.preset}, {manifest.precision}, {manifest.size} pixels)"
+    kept = (
+        ", kept as they were" + (" (--force: this version's)" if manifest.preset == "demo" else "") if done.kept else ""
+    )
     files = f"{done.written} file{'' if done.written == 1 else 's'} written"
-    print(f"{options.repository}: {files}; {networks}{', kept as they were' if done.kept else ''}")
+    print(f"{options.repository}: {files}; {networks}{kept}")
     print(f"  serve    sadtalker-server --model-repository {options.repository}")
     print(f"  try      sadtalker animate {example('portrait.jpg')} {example('speech.wav')} -o video.mp4")
     return 0

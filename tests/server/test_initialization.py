@@ -1,6 +1,7 @@
 """`sadtalker-server init`: what it writes, what it leaves alone, what it refuses."""
 
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +159,19 @@ def test_the_command_says_what_to_type_next(tmp_path: Path, capsys: pytest.Captu
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("sadtalker-server: ") and captured.err.count("\n") == 1
+
+
+def test_make_demo_installs_no_pytorch_and_others_export() -> None:
+    def plan(*arguments: str) -> str:
+        command = ["make", "--dry-run", "--always-make", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    for target in ("demo", "serve"):
+        assert "--editable '.[server]'" in plan(target)
+        assert "sadtalker-server init model_repository" in plan(target)
+        assert "sadtalker-export" not in plan(target) and "[dev]" not in plan(target)
+        exporting = plan(target, "WEIGHTS=official")
+        assert "sadtalker-export onnx --weights official" in exporting and "init" not in exporting
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
