@@ -6,6 +6,11 @@ SCENARIO ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+RUNNABLE := $(VENV)/.runnable
+# PyTorch's own index has builds without CUDA, a fraction of the default's size: taken where it answers and there is no GPU.
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+FIND_TORCH_INDEX := command -v nvidia-smi > /dev/null || $(PYTHON) -c 'from urllib.request import urlopen; \
+	urlopen("$(TORCH_INDEX)/torch/", timeout=4); print("--extra-index-url=$(TORCH_INDEX)")' 2> /dev/null
 MINUTES ?= 25
 DEVICE ?= cpu
 # Triton's own modules exist only inside its Python backend.
@@ -16,22 +21,35 @@ help: ## list these commands
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check $$($(FIND_TORCH_INDEX)) --editable '.[dev]'
+	touch $@ $(RUNNABLE)
+
+# What runs the demo, without PyTorch; the whole environment has it, too.
+$(RUNNABLE): pyproject.toml
+	test $(INSTALLED) -nt pyproject.toml || { $(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server]'; }
 	touch $@
+
+# The demo's networks are in the checkout; others are exported with PyTorch.
+repository: $(if $(filter demo,$(WEIGHTS)),$(RUNNABLE),networks)
+	$(if $(filter demo,$(WEIGHTS)),$(BIN)/sadtalker-server init model_repository)
 
 networks: $(INSTALLED) ## export networks (WEIGHTS=demo, tiny, official or a directory) if they are not there yet
 	$(BIN)/sadtalker-export onnx --weights $(WEIGHTS) --repository model_repository
 
 setup: $(INSTALLED) ## create the environment in .venv
 
-demo: networks ## animate the example portrait with the example speech: out/demo.mp4
+demo: repository ## animate the example portrait with the example speech: out/demo.mp4
 	$(BIN)/python examples/demo.py
 
-serve: networks ## keep a server up on 127.0.0.1 (gRPC 8001; probes and metrics 8000)
+serve: repository ## keep a server up on 127.0.0.1 (gRPC 8001; probes and metrics 8000)
 	$(BIN)/sadtalker-server
 
-chat: networks ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080
+chat: repository $(INSTALLED) ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080
 	$(BIN)/python examples/chat.py
+
+bundle: $(INSTALLED) ## pack the demo's networks for the wheel, after a change of their weights or of the exporter
+	$(BIN)/sadtalker-export bundle
 
 train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: MINUTES=25, on a GPU if there is one (needs espeak-ng)
 	$(BIN)/sadtalker-train --minutes $(MINUTES)
@@ -75,4 +93,4 @@ release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it;
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup networks demo serve chat train-demo bench bench-gateway soak faults perf test check format docs generate release clean
+.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway soak faults perf test check format docs generate release clean

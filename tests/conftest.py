@@ -1,7 +1,6 @@
 """What tests of several trees share: the model repository with tiny networks in it, and a server over it."""
 
 import re
-import shutil
 import urllib.request
 import wave
 from collections.abc import Callable, Iterator
@@ -10,15 +9,16 @@ from pathlib import Path
 import pytest
 from sadtalker_export.cli import main as sadtalker_export
 from sadtalker_server import Server
+from sadtalker_server._initialization import initialize
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
 def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the model repository with the networks of the `tiny` preset exported into it."""
+    """A model repository from `sadtalker-server init`, the networks of the `tiny` preset exported into it."""
     repository = tmp_path_factory.mktemp("tiny") / "model_repository"
-    shutil.copytree(ROOT / "model_repository", repository, ignore=shutil.ignore_patterns("model.onnx", "exported.json"))
+    initialize(repository)
     assert sadtalker_export(["onnx", "--weights", "tiny", "--repository", str(repository)]) == 0
     return repository
 

@@ -1,6 +1,5 @@
 """What only trained weights can show: the demo's networks in the real server make a portrait speak."""
 
-import shutil
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,8 @@ from films import pictures
 from PIL import Image
 from sadtalker_client import SadTalkerClient
 from sadtalker_export.checkpoint import loading
-from sadtalker_export.cli import main as sadtalker_export
 from sadtalker_server import Server
+from sadtalker_server._initialization import initialize
 from sadtalker_training.evaluation.measures import MotionMeter, correlation, envelope
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,8 +23,7 @@ PORTRAIT, SPEECH = ROOT / "examples" / "portrait.jpg", ROOT / "examples" / "spee
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SadTalkerClient]:
     repository = tmp_path_factory.mktemp("demo") / "model_repository"
-    shutil.copytree(ROOT / "model_repository", repository, ignore=shutil.ignore_patterns("*.onnx", "exported.json"))
-    assert sadtalker_export(["onnx", "--weights", "demo", "--repository", str(repository)]) == 0
+    initialize(repository)
     with Server(repository, tritonserver="embedded") as server, SadTalkerClient(server.grpc_url) as client:
         yield client
 

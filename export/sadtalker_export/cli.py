@@ -32,6 +32,7 @@ class Command:
 COMMANDS = (
     Command("weights", "download the official checkpoint files, or write synthetic ones in their layout"),
     Command("onnx", "export the networks into a Triton model repository"),
+    Command("bundle", "pack the demo's networks for the wheel, after a change of their weights or of the exporter"),
     Command("tensorrt", "build TensorRT engines from the exported networks, on the GPU that runs them"),
     Command("parity", "compare the networks with reference figures"),
     Command("precision", "compare frames in reduced precision with frames in single precision"),

@@ -13,6 +13,8 @@ from typing import Any
 
 MANIFEST = "exported.json"
 FORMAT = 2
+METADATA = "sadtalker."
+"""Prefix of the keys under which an exported file says what it was made from."""
 
 
 class ManifestError(Exception):
@@ -43,6 +45,30 @@ class Manifest:
     """SHA-256 over the sources and the versions that shape a graph."""
     models: Mapping[str, Mapping[str, ExportedFile]]
     """Model name -> file name in its folder `1` -> what was written."""
+
+    def provenance(self, precision: str) -> dict[str, str]:
+        """Return what a file of this export says of itself, in this order; the precision is that of the file."""
+        return {
+            "preset": self.preset,
+            "weights": self.weights,
+            "precision": precision,
+            "size": str(self.size),
+            "exporter": self.exporter,
+        }
+
+    def paths(self, repository: Path) -> dict[Path, ExportedFile]:
+        """Return where the files lie in a repository."""
+        return {
+            repository / name / "1" / file: entry
+            for name, files in self.models.items()
+            for file, entry in files.items()
+        }
+
+    def is_complete(self, repository: Path) -> bool:
+        """Return whether every file is there, at its full size."""
+        return all(
+            path.is_file() and path.stat().st_size == entry.bytes for path, entry in self.paths(repository).items()
+        )
 
 
 def read_manifest(repository: Path) -> Manifest:

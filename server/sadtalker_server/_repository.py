@@ -33,7 +33,10 @@ def check_repository(path: Path, config_name: str | None) -> Repository:
     """
     folders = sorted(config.parent for config in path.glob("*/config.pbtxt"))
     if not folders:
-        raise ServerError(f"{path} is no model repository: it has no <model>/config.pbtxt")
+        raise ServerError(
+            f"{path} is no model repository: it has no <model>/config.pbtxt. To write one with small demo networks: "
+            f"sadtalker-server init {path}; to serve another: sadtalker-server --model-repository DIR"
+        )
     if config_name is not None and not any(
         (folder / "configs" / f"{config_name}.pbtxt").is_file() for folder in folders
     ):
@@ -88,7 +91,8 @@ def _check_networks(repository: Path, networks: dict[str, Path], config_name: st
     command = "run: sadtalker-export onnx --weights {} --repository " + str(repository)
     if not manifest.is_file():
         raise ServerError(
-            f"{manifest} is missing, so {', '.join(networks)} were not exported yet; {command.format('demo')}"
+            f"{manifest} is missing, so {', '.join(networks)} were not exported yet. Small demo networks: "
+            f"sadtalker-server init {repository}; others: sadtalker-export onnx --weights DIR --repository {repository}"
         )
     try:
         exported = read_manifest(repository)

@@ -1,4 +1,4 @@
-"""The command `sadtalker-server`: serves a model repository until Ctrl-C or SIGTERM."""
+"""The command `sadtalker-server`: serves a model repository until Ctrl-C or SIGTERM; `init` writes one."""
 
 import argparse
 import signal
@@ -12,13 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from sadtalker_runtime.version import VERSION
 
 from sadtalker_server import Server, ServerError
+from sadtalker_server._initialization import example, initialize
 from sadtalker_server._restart import serve
 from sadtalker_server._restriction import KEY_VARIABLE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0 after a stop in which every request was answered, else 1."""
-    options = _parse(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["init"]:
+        return _initialize(arguments[1:])
+    options = _parse(arguments)
     # A container stops with SIGTERM, a terminal with Ctrl-C: both leave the server's context, which drains it. A
     # second one interrupts the draining and kills.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,6 +72,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _initialize(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="sadtalker-server init",
+        description="Writes a model repository: every configuration, and the demo's networks if it has none. Repeated, "
+        "it writes what is missing.",
+    )
+    parser.add_argument("repository", type=Path, metavar="DIR", help="a new or empty folder, or one written by this")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace files that differ from this version's, and other demo networks; networks of other weights stay",
+    )
+    options = parser.parse_args(argv)
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("writing files"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    try:
+        with progress:
+            bar = progress.add_task("files", total=None)
+            done = initialize(
+                options.repository,
+                force=options.force,
+                on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    except (ServerError, OSError) as error:
+        console.print(f"sadtalker-server: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    manifest = done.manifest
+    networks = f"{len(manifest.models)} networks ({manifest.preset}, {manifest.precision}, {manifest.size} pixels)"
+    kept = (
+        ", kept as they were" + (" (--force: this version's)" if manifest.preset == "demo" else "") if done.kept else ""
+    )
+    files = f"{done.written} file{'' if done.written == 1 else 's'} written"
+    print(f"{options.repository}: {files}; {networks}{kept}")
+    print(f"  serve    sadtalker-server --model-repository {options.repository}")
+    print(f"  try      sadtalker animate {example('portrait.jpg')} {example('speech.wav')} -o video.mp4")
+    return 0
+
+
 def _ready(server: Server) -> str:
     preset = f", {server.repository.preset} preset" if server.repository.preset else ""
     missing = ", ".join(server.repository.not_installed)
@@ -90,8 +133,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         own, extra = own[:end], own[end + 1 :]
     parser = argparse.ArgumentParser(
         prog="sadtalker-server",
-        usage="%(prog)s [options] [-- tritonserver options]",
-        description="Serves a model repository with the real tritonserver until Ctrl-C or SIGTERM.",
+        usage="%(prog)s [options] [-- tritonserver options]\n       %(prog)s init DIR [--force]",
+        description="Serves a model repository with the real tritonserver until Ctrl-C or SIGTERM. "
+        "`init DIR` writes one, with small demo networks.",
         allow_abbrev=False,
         epilog="What follows -- goes to tritonserver as it is, and wins; for instance: -- --grpc-use-ssl=true",
     )

@@ -51,8 +51,9 @@ def test_a_network_of_another_export(models: Path) -> None:
 def test_nothing_exported(models: Path) -> None:
     manifest = models / "exported.json"
     manifest.unlink()
-    assert (
-        refusal(models) == f"{manifest} is missing, so one, two were not exported yet; {_FIRST_COMMAND.format(models)}"
+    assert refusal(models) == (
+        f"{manifest} is missing, so one, two were not exported yet. Small demo networks: sadtalker-server init "
+        f"{models}; others: sadtalker-export onnx --weights DIR --repository {models}"
     )
 
 
@@ -125,7 +126,10 @@ def test_an_optional_network_of_another_export_is_refused(models: Path) -> None:
 
 
 def test_no_repository(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path} is no model repository: it has no <model>/config.pbtxt"
+    assert refusal(tmp_path) == (
+        f"{tmp_path} is no model repository: it has no <model>/config.pbtxt. To write one with small demo networks: "
+        f"sadtalker-server init {tmp_path}; to serve another: sadtalker-server --model-repository DIR"
+    )
 
 
 def test_an_unknown_variant(models: Path) -> None:

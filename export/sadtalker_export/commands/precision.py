@@ -7,6 +7,7 @@ Two clips of one portrait are rendered, one in which only the expression moves a
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from ..precision.metrics import FACE_LIMITS, LIMITS, Frames, Limit, compare
 from ..precision.portraits import pictures, portrait
 from ..specs import FRAMES
 
-PORTRAIT = Path(__file__).parents[3] / "examples" / "portrait.jpg"
+PORTRAIT = Path(str(files("sadtalker_runtime") / "examples" / "portrait.jpg"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

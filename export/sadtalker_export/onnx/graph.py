@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from sadtalker_runtime.manifest import METADATA
 from torch import nn
 
 from ..checkpoint import synthetic
@@ -16,7 +17,6 @@ from ..precision.forms import DoublePositions, HalfPrecision
 from ..specs import NetworkSpec, TensorSpec
 
 OPSET = 18  # from 20 on GridSample spells its mode in a way that OpenVINO 2025 does not read
-METADATA = "sadtalker."  # prefix of the metadata's keys
 
 
 def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -43,9 +43,17 @@ def export(spec: NetworkSpec, module: nn.Module, path: Path, metadata: Mapping[s
     model = program.model_proto
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _remove_notes(model)
     for key, value in (metadata or {}).items():
         model.metadata_props.add(key=METADATA + key, value=value)
     onnx.save(model, path)
+
+
+def _remove_notes(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes on its work: stack traces, which name folders of this machine, and its own terms."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
 
 
 def metadata(path: Path) -> dict[str, str]:

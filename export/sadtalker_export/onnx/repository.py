@@ -69,15 +69,7 @@ def is_exported(repository: Path, wanted: Manifest, names: set[str]) -> bool:
         found = read_manifest(repository)
     except ManifestError:
         return False
-    return (
-        replace(found, models={}) == wanted
-        and found.models.keys() == names
-        and all(
-            path.is_file() and path.stat().st_size == entry.bytes
-            for name, files in found.models.items()
-            for path, entry in ((repository / name / "1" / file, entry) for file, entry in files.items())
-        )
-    )
+    return replace(found, models={}) == wanted and found.models.keys() == names and found.is_complete(repository)
 
 
 def _served(networks: Mapping[str, nn.Module], size: int) -> list[NetworkSpec]:
@@ -111,23 +103,12 @@ def _stage(
         partial = folder / f"{name}.partial"
         staged[partial] = folder / name
         exported, tolerance = in_precision(spec, module, precision)
-        export(spec, exported, partial, metadata={**_metadata(wanted), "precision": precision})
+        export(spec, exported, partial, metadata=wanted.provenance(precision))
         bar.advance(task)
         check(spec, module, partial, tolerance)
         bar.advance(task)
         files[name] = ExportedFile(partial.stat().st_size, sha256(partial))
     return files
-
-
-def _metadata(wanted: Manifest) -> dict[str, str]:
-    """Return what every file records of the export it belongs to."""
-    return {
-        "preset": wanted.preset,
-        "weights": wanted.weights,
-        "precision": wanted.precision,
-        "size": str(wanted.size),
-        "exporter": wanted.exporter,
-    }
 
 
 def _outdated(repository: Path, models: Mapping[str, Mapping[str, ExportedFile]]) -> list[Path]:
