@@ -5,6 +5,7 @@ import struct
 import wave
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import av
 import numpy as np
@@ -63,6 +64,20 @@ def encoded_video(codec: str = "libx264", container: str = "mp4", pixel_format: 
         for _ in range(6):
             picture = random.integers(0, 255, (64, 96, 3), np.uint8)
             muxer.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        muxer.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def face_video(frames: int = 12) -> bytes:
+    """The example portrait, moving a little."""
+    portrait = Image.open(Path(__file__).resolve().parents[1] / "examples" / "portrait.jpg").convert("RGB")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as muxer:
+        stream = muxer.add_stream("libx264", rate=25)
+        stream.width, stream.height = 320, 320
+        for index in range(frames):
+            shown = portrait.resize((320, 320), box=(index, 0, portrait.width - frames + index, portrait.height))
+            muxer.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24")))
         muxer.mux(stream.encode(None))
     return file.getvalue()
 
