@@ -85,7 +85,7 @@ def try_request(url: str, request: Request, patience: float = 120.0) -> Outcome:
         message = str(error.message())
         if request.must_be_served:
             return Outcome(request.kind, "valid but refused", message)
-        if "failed: " in message or not message.startswith(OWN_WORDS) and not _is_tritons(message):
+        if "failed: " in message or (not message.startswith(OWN_WORDS) and not _is_tritons(message)):
             return Outcome(request.kind, "failed", message)
         if len(message) > 1000:
             return Outcome(request.kind, "long message", message[:1000])
