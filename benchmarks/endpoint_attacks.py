@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlparse
 
 import numpy as np
@@ -31,9 +32,7 @@ def http_probes(seed: int) -> dict[str, bytes]:
     """Return requests by name; none may do more than get an answer."""
     random = np.random.default_rng(seed)
     nested = b"[" * 200_000
-    probes = {
-        f"nested JSON to {path}": _post(path, nested, f"Content-Length: {len(nested)}") for path in TRITON_PATHS
-    }
+    probes = {f"nested JSON to {path}": _post(path, nested, f"Content-Length: {len(nested)}") for path in TRITON_PATHS}
     for length in ("-1", str(2**63), "99999999999999999999", "x"):
         for header in ("Content-Length", "Inference-Header-Content-Length"):
             probes[f"{header}: {length}"] = _post(TRITON_PATHS[0], b"{}", f"{header}: {length}")
@@ -129,7 +128,5 @@ def slow_writers(server: Server, connections: int, seconds: float) -> list[socke
 
 
 def _dribble(connection: socket.socket, data: bytes) -> None:
-    try:
+    with suppress(OSError):  # closed, as it should be
         connection.send(data)
-    except OSError:
-        pass  # closed, as it should be

@@ -91,6 +91,35 @@ def encoded_picture(form: str, mode: str = "RGB", size: tuple[int, int] = (96, 8
     return file.getvalue()
 
 
+def large_picture(side: int = 8000) -> bytes:
+    """A PNG of 16-bit RGBA that is 64 megapixels, and few bytes of noise in each row."""
+    noise = np.random.default_rng(3).bytes(64 * side)
+    row = b"\0" + b"\x80\x10" * 4 * side
+    packer = zlib.compressobj(1)
+    packed = [packer.compress(row[:1] + noise[64 * y : 64 * y + 64] + row[65:]) for y in range(side)]
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0))
+    data = chunk(b"IDAT", b"".join([*packed, packer.flush()]))
+    return b"\x89PNG\r\n\x1a\n" + header + data + chunk(b"IEND", b"")
+
+
+def faceless_video(seconds: int = 12) -> bytes:
+    """Noise in squares, 1280 x 720, that moves: hard work for a face detector."""
+    noise = np.random.default_rng(4).integers(0, 256, (90, 160 + 25 * seconds, 3), np.uint8)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as muxer:
+        stream = muxer.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height = 1280, 720
+        for index in range(25 * seconds):
+            shown = np.repeat(np.repeat(noise[:, index : index + 160], 8, 0), 8, 1)
+            muxer.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+        muxer.mux(stream.encode(None))
+    return file.getvalue()
+
+
 def compressed_header(megabytes: int) -> bytes:
     """A QuickTime file whose compressed header claims, and unpacks to, so many megabytes of zeros."""
     packed = zlib.compress(bytes(megabytes << 20), 9)
