@@ -272,9 +272,10 @@ def main() -> int:
         server = Server(repository, tritonserver="embedded", log_file=Path(folder) / "log")
         with server:
             seconds_to_serve(server)
-            print(
+            head = (
                 f"{'step':16} {'attacks':>7} {'findings':>8} {'s':>6} {'then served in':>14} {'largest':>24} /dev/shm"
-            )  # noqa: T201
+            )
+            print(head)  # noqa: T201
             for name in args.only or STEPS:
                 step = run_step(server, name, args.seed)
                 steps.append(step)

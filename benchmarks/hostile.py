@@ -163,9 +163,9 @@ def damaged(files: dict[str, bytes]) -> dict[str, bytes]:
     }
 
 
-def recordings() -> dict[str, bytes]:
-    """Hostile recordings by name."""
-    valid = {
+def valid_recordings() -> dict[str, bytes]:
+    """Intact recordings of many forms by name."""
+    return {
         "wav": many_channels(2, seconds=0.2),
         "flac": encoded_sound("flac", "flac", "stereo"),
         "aac": encoded_sound("aac", "adts", "stereo"),
@@ -175,12 +175,19 @@ def recordings() -> dict[str, bytes]:
         "opus 16": encoded_sound("libopus", "matroska", "hexadecagonal", 16, mapping_family="255"),
         "wavpack 24": encoded_sound("wavpack", "wv", "22.2", 24),
     }
-    return damaged(valid) | {"no decoder": unknown_codec("audio"), "65535 channels": _with_channels(65_535)}
 
 
-def videos() -> dict[str, bytes]:
-    """Hostile videos by name."""
-    valid = {
+def recordings() -> dict[str, bytes]:
+    """Hostile recordings by name."""
+    return damaged(valid_recordings()) | {
+        "no decoder": unknown_codec("audio"),
+        "65535 channels": _with_channels(65_535),
+    }
+
+
+def valid_videos() -> dict[str, bytes]:
+    """Intact videos of many forms by name."""
+    return {
         "mp4": encoded_video(),
         "matroska": encoded_video(container="matroska"),
         "ts": encoded_video(container="mpegts"),
@@ -189,12 +196,16 @@ def videos() -> dict[str, bytes]:
         "ffv1": encoded_video("ffv1", "matroska"),
         "gif": encoded_video("gif", "gif", "rgb8"),
     }
-    return damaged(valid) | {"no decoder": unknown_codec("video"), "compressed header": compressed_header(512)}
 
 
-def pictures() -> dict[str, bytes]:
-    """Hostile pictures by name."""
-    valid = {
+def videos() -> dict[str, bytes]:
+    """Hostile videos by name."""
+    return damaged(valid_videos()) | {"no decoder": unknown_codec("video"), "compressed header": compressed_header(512)}
+
+
+def valid_pictures() -> dict[str, bytes]:
+    """Intact pictures of many forms by name."""
+    return {
         "png": encoded_picture("PNG"),
         "palette": encoded_picture("PNG", "P"),
         "grey 16": encoded_picture("PNG", "I;16"),
@@ -207,7 +218,11 @@ def pictures() -> dict[str, bytes]:
         "tiff": encoded_picture("TIFF", compression="tiff_lzw"),
         "tiff jpeg": encoded_picture("TIFF", compression="jpeg"),
     }
-    return damaged(valid) | {"thin": encoded_picture("PNG", "L", (64, 9_000))}
+
+
+def pictures() -> dict[str, bytes]:
+    """Hostile pictures by name."""
+    return damaged(valid_pictures()) | {"thin": encoded_picture("PNG", "L", (64, 9_000))}
 
 
 def _with_channels(channels: int) -> bytes:
