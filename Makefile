@@ -39,6 +39,15 @@ bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/re
 soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 	$(BIN)/python benchmarks/soak.py
 
+mixed-soak: $(INSTALLED) ## memory under random requests, valid and not: MINUTES=60; benchmarks/results/mixed_soak.*
+	$(BIN)/python benchmarks/mixed_soak.py $(if $(filter command environment,$(firstword $(origin MINUTES))),--minutes $(MINUTES))
+
+attack: $(INSTALLED) ## attack a fresh server for some 10 minutes: benchmarks/results/attack.json
+	$(BIN)/python benchmarks/attack.py
+
+fuzz: $(INSTALLED) ## fuzz what reads files and options, guided by coverage: MINUTES=10; findings in out/fuzz/
+	$(BIN)/python benchmarks/fuzz.py $(if $(filter command environment,$(firstword $(origin MINUTES))),--minutes $(MINUTES))
+
 faults: networks ## what a caller sees when a process dies, and how long until it serves again: benchmarks/results/faults.json
 	$(BIN)/python benchmarks/faults.py
 
@@ -63,4 +72,4 @@ docs: $(INSTALLED) ## write the API reference from docstrings: build/docs/index.
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup networks demo serve train-demo bench soak faults perf test check format docs clean
+.PHONY: help setup networks demo serve train-demo bench soak mixed-soak attack fuzz faults perf test check format docs clean
