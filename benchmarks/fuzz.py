@@ -9,6 +9,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 from fuzz_targets import TARGETS, corpus, survives
 
@@ -49,10 +50,13 @@ def fuzz(target: str, seconds: float, seed: int) -> None:
     inputs.mkdir(parents=True, exist_ok=True)
     for index, data in enumerate(corpus(target)):
         (inputs / f"valid-{index}").write_bytes(data)
-    for module in [name for name in sys.modules if name.startswith(INSTRUMENTED)]:
-        for name, value in vars(sys.modules[module]).items():
-            if callable(value) and hasattr(value, "__code__") and value.__module__ == module:
-                setattr(sys.modules[module], name, atheris.instrument_func(value))
+    for name in [name for name in sys.modules if name.startswith(INSTRUMENTED)]:
+        module = sys.modules[name]
+        own = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == name]
+        for owner in (module, *own):
+            for attribute, value in list(vars(owner).items()):
+                if isinstance(value, FunctionType) and value.__module__ == name:
+                    setattr(owner, attribute, atheris.instrument_func(value))
     limits = [
         f"-max_total_time={round(seconds)}",
         "-rss_limit_mb=4096",
