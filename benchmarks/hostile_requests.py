@@ -12,11 +12,8 @@ from tritonclient.utils import InferenceServerException
 
 OWN_WORDS = ("INVALID_ARGUMENT: ", "UNAVAILABLE: ", "ABORTED: ")
 TRITON_WORDS = (  # of what Triton refuses itself, before or instead of the model
+    "[request id: ",  # begins what it says of tensors that do not fit the configuration
     "timeout expired",
-    "inference request",
-    "unexpected",
-    "expected",
-    "unable to parse",
     "Exceeds maximum queue size",
     "cancelled",
     "CANCELLED",
