@@ -3,7 +3,7 @@
 from sadtalker_server import Server
 from slow_refusals import refused, slow_requests
 
-MOST_SECONDS = 5.0  # of processor time, which a busy machine stretches to twice: under 2 by the clock on a quiet one
+MOST_SECONDS = 5.0  # of processor time, of which a busy machine takes twice as much as a quiet one
 
 
 def test_refusals_take_little_processor_time(tiny_server: Server) -> None:
