@@ -2,8 +2,8 @@
 
 Messages go through a pipe. A task is a JSON list of its name and arguments, followed by the encoded file; a further
 answer is asked for by NEXT, and DROP ends the task. An answer is a JSON object, followed by the bytes of the array that
-it announces, if any, unframed: `Connection` would copy them twice. Nothing is pickled: a decoder that a hostile file has
-taken over can send wrong numbers, but no code.
+it announces, if any, unframed: `Connection` would copy them twice. Nothing is pickled: a decoder that a hostile
+file has taken over can send wrong numbers, but no code.
 """
 
 import json
