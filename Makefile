@@ -60,6 +60,15 @@ bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/re
 soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 	$(BIN)/python benchmarks/soak.py
 
+mixed-soak: $(INSTALLED) ## memory under random requests, valid and not: MINUTES=60; benchmarks/results/mixed_soak.*
+	$(BIN)/python benchmarks/mixed_soak.py $(if $(filter command environment,$(firstword $(origin MINUTES))),--minutes $(MINUTES))
+
+attack: $(INSTALLED) ## attack a fresh server for some 10 minutes: benchmarks/results/attack.json
+	$(BIN)/python benchmarks/attack.py
+
+fuzz: $(INSTALLED) ## fuzz what reads files and options, guided by coverage: MINUTES=10; findings in out/fuzz/
+	$(BIN)/python benchmarks/fuzz.py $(if $(filter command environment,$(firstword $(origin MINUTES))),--minutes $(MINUTES))
+
 faults: networks ## what a caller sees when a process dies, and how long until it serves again: benchmarks/results/faults.json
 	$(BIN)/python benchmarks/faults.py
 
@@ -93,4 +102,4 @@ release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it;
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway soak faults perf test check format docs generate release clean
+.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway soak mixed-soak attack fuzz faults perf test check format docs generate release clean

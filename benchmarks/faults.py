@@ -51,10 +51,10 @@ def main() -> int:
 
 
 class Launcher:
-    """A ready `sadtalker-server` on ports of its own."""
+    """A ready `sadtalker-server`, of this environment or of another one's `bin`, on ports of its own."""
 
-    def __init__(self, repository: Path) -> None:
-        command = [Path(sys.executable).with_name("sadtalker-server"), f"--model-repository={repository}"]
+    def __init__(self, repository: Path, binaries: Path | None = None) -> None:
+        command = [(binaries or Path(sys.executable).parent) / "sadtalker-server", f"--model-repository={repository}"]
         command += ["--http-port=0", "--grpc-port=0", "--restart=always"]
         with tempfile.TemporaryFile() as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

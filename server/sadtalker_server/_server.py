@@ -165,7 +165,8 @@ class Server:
             if was_ready and self._videos is not None and not self._broken():
                 drained = self._videos.drain(deadline, self._broken)
                 self._unwatch.set()  # from here on processes end because they are asked to
-                if not self._broken():
+                # Videos that were cut have been answered, and nothing else is waited for.
+                if not self._broken() and drained is not False:
                     # After a drain only unloading is left, and that may never end: Triton's Python backend (seen in
                     # 2.51, the same code in 2.71) reads whether a response was the last one from memory that it has
                     # given back, and so sometimes keeps a finished request, which keeps its model.

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import throwaway_repository as throwaway
-from sadtalker_server import Server, ServerError, _restart
+from sadtalker_server import Server, ServerError, _restart, _server
 from sadtalker_server._processes import Stub, find_stubs, is_alive
 from test_server_process import COMMAND, EYE, OPTIONS, command, wait_until
 from throwaway_requests import ask, video
@@ -214,3 +214,17 @@ def test_stubs_are_children_of_tritonserver_and_zombies_are_dead(tmp_path: Path)
         assert psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
         assert not is_alive(stub)
     assert not is_alive(stub)
+
+
+def test_a_stop_that_cut_videos_does_not_wait_for_unloading(models: Path, tmp_path: Path) -> None:
+    with (models / "sadtalker" / "1" / "model.py").open("a") as script:
+        script.write("\nTritonPythonModel.finalize = lambda self: __import__('time').sleep(60)\n")
+    server = Server(models, tritonserver="embedded", exit_timeout_secs=1, log_file=tmp_path / "log")
+    with ThreadPoolExecutor() as pool:
+        with pytest.raises(ServerError, match="did not drain within 1 s"), server:
+            steps = video(server.grpc_url, steps=1000)
+            assert next(steps) == 0
+            rest = pool.submit(rest_of, steps)
+            start = time.monotonic()
+        assert time.monotonic() - start < _server._GRACE_SECS
+        assert "the server is stopping" in str(rest.result())

@@ -2,7 +2,7 @@
 
 Every frame is framed for the 3-D reconstruction as a portrait is (`portrait_crop`, alignment by five landmarks). A
 detector's boxes tremble, and the reconstruction would take that for motion; so the face is looked for in every fifth
-frame only, and the frames' squares lie on a smooth curve through what was found.
+frame only, before the first face in every tenth, and the frames' squares lie on a smooth curve through what was found.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ from sadtalker_runtime.timing import FRAME_RATE
 GROUP = 5  # frames between two looks for the face; no more than face_reconstruction takes in a batch
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16  # over the looks, 0.2 s apart
 REACH = len(KERNEL) // 2
-SEARCH_SECONDS = 10.0  # how long a video may go on before its first face
+SEARCH_SECONDS = 5.0  # how long a video may go on before its first face: a look takes long where there is none
+SEARCH_GROUPS = 2  # between two looks until then
 ALIGNED_SIZE = 224  # pixels, what the reconstruction sees
 
 
@@ -69,7 +70,8 @@ class DrivingFace:
         faceless, last = 0, None
         pictures = self._video.pictures()
         while group := await asyncio.to_thread(lambda: list(islice(pictures, GROUP))):
-            square = await self._look(group[0])
+            skipped = not squares and faceless // GROUP % SEARCH_GROUPS
+            square = None if skipped else await self._look(group[0])
             if square is None and not squares:  # nothing to show yet, and nothing to keep
                 faceless += len(group)
                 if faceless >= SEARCH_SECONDS * FRAME_RATE:

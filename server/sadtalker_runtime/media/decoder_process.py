@@ -1,8 +1,9 @@
 """The process in which a decoder runs: its limits, and the answers that it gives one by one.
 
 Messages go through a pipe. A task is a JSON list of its name and arguments, followed by the encoded file; a further
-answer is asked for by NEXT, and DROP ends the task. An answer is a JSON object, followed by the array that it
-announces, if any. Nothing is pickled: a decoder that a hostile file has taken over can send wrong numbers, but no code.
+answer is asked for by NEXT, and DROP ends the task. An answer is a JSON object, followed by the bytes of the array that
+it announces, if any, unframed: `Connection` would copy them twice. Nothing is pickled: a decoder that a hostile
+file has taken over can send wrong numbers, but no code.
 """
 
 import json
@@ -131,7 +132,9 @@ def _send(connection: Connection, header: Values, array: Array | None = None) ->
         header |= {"shape": array.shape, "dtype": array.dtype.str}
     connection.send_bytes(json.dumps(header).encode())
     if array is not None:
-        connection.send_bytes(array.data.cast("B"))
+        rest = array.data.cast("B")
+        while rest:
+            rest = rest[os.write(connection.fileno(), rest) :]
 
 
 def _allow_cpu_time(seconds: int) -> None:

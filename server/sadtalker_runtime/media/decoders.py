@@ -9,6 +9,7 @@ cannot do that. A process that met a bad input, or was left while it worked, is 
 import json
 import math
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -269,8 +270,11 @@ class _Process:
         if dtype not in DTYPES or min(shape) < 1 or math.prod(shape) * np.dtype(dtype).itemsize > MAX_ARRAY:
             raise ValueError("no array that a decoder gives")
         array: Array = np.empty(shape, dtype)
-        if self._connection.recv_bytes_into(array.data.cast("B")) != array.nbytes:
-            raise ValueError("an array of another size than announced")
+        rest = array.data.cast("B")
+        while rest:
+            if not (received := os.readv(self._connection.fileno(), [rest])):
+                raise EOFError
+            rest = rest[received:]
         return array
 
 

@@ -50,7 +50,8 @@ def decode(data: bytes) -> Array:
             )
         try:
             image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+            ImageOps.exif_transpose(image, in_place=True)  # copies of 64 megapixels take a while
+            return np.asarray(_to_rgb(image))
         except _BROKEN as error:
             raise InputError(
                 f"image: expected an intact {image.format}, got a damaged one ({excerpt(error)})"
@@ -62,8 +63,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         grey = (np.asarray(image).astype(np.float32) / 257).clip(0, 255)
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
-        pixels = image.convert("RGBA")
-        page = Image.new("RGBA", pixels.size, "white")
-        page.alpha_composite(pixels)
-        return page.convert("RGB")
-    return image.convert("RGB")
+        pixels = image if image.mode == "RGBA" else image.convert("RGBA")
+        page = Image.new("RGB", pixels.size, "white")
+        page.paste(pixels, mask=pixels.getchannel("A"))
+        return page
+    return image if image.mode == "RGB" else image.convert("RGB")

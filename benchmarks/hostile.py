@@ -5,6 +5,7 @@ import struct
 import wave
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import av
 import numpy as np
@@ -67,12 +68,55 @@ def encoded_video(codec: str = "libx264", container: str = "mp4", pixel_format: 
     return file.getvalue()
 
 
+def face_video(frames: int = 12) -> bytes:
+    """The example portrait, moving a little."""
+    portrait = Image.open(Path(__file__).resolve().parents[1] / "examples" / "portrait.jpg").convert("RGB")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as muxer:
+        stream = muxer.add_stream("libx264", rate=25)
+        stream.width, stream.height = 320, 320
+        for index in range(frames):
+            shown = portrait.resize((320, 320), box=(index, 0, portrait.width - frames + index, portrait.height))
+            muxer.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24")))
+        muxer.mux(stream.encode(None))
+    return file.getvalue()
+
+
 def encoded_picture(form: str, mode: str = "RGB", size: tuple[int, int] = (96, 80), **options: object) -> bytes:
     """Noise."""
     noise = np.random.default_rng(2).integers(0, 255, (size[1], size[0], 3), np.uint8)
     file = io.BytesIO()
     image = Image.fromarray(noise).convert("L" if mode == "I;16" else "RGB")
     image.convert(mode).save(file, form, **options)
+    return file.getvalue()
+
+
+def large_picture(side: int = 8000) -> bytes:
+    """A PNG of 16-bit RGBA that is 64 megapixels, and few bytes of noise in each row."""
+    noise = np.random.default_rng(3).bytes(64 * side)
+    row = b"\0" + b"\x80\x10" * 4 * side
+    packer = zlib.compressobj(1)
+    packed = [packer.compress(row[:1] + noise[64 * y : 64 * y + 64] + row[65:]) for y in range(side)]
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0))
+    data = chunk(b"IDAT", b"".join([*packed, packer.flush()]))
+    return b"\x89PNG\r\n\x1a\n" + header + data + chunk(b"IEND", b"")
+
+
+def faceless_video(seconds: int = 12) -> bytes:
+    """Noise in squares, 1280 x 720, that moves: hard work for a face detector."""
+    noise = np.random.default_rng(4).integers(0, 256, (90, 160 + 25 * seconds, 3), np.uint8)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as muxer:
+        stream = muxer.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height = 1280, 720
+        for index in range(25 * seconds):
+            shown = np.repeat(np.repeat(noise[:, index : index + 160], 8, 0), 8, 1)
+            muxer.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+        muxer.mux(stream.encode(None))
     return file.getvalue()
 
 
@@ -119,9 +163,9 @@ def damaged(files: dict[str, bytes]) -> dict[str, bytes]:
     }
 
 
-def recordings() -> dict[str, bytes]:
-    """Hostile recordings by name."""
-    valid = {
+def valid_recordings() -> dict[str, bytes]:
+    """Intact recordings of many forms by name."""
+    return {
         "wav": many_channels(2, seconds=0.2),
         "flac": encoded_sound("flac", "flac", "stereo"),
         "aac": encoded_sound("aac", "adts", "stereo"),
@@ -131,12 +175,19 @@ def recordings() -> dict[str, bytes]:
         "opus 16": encoded_sound("libopus", "matroska", "hexadecagonal", 16, mapping_family="255"),
         "wavpack 24": encoded_sound("wavpack", "wv", "22.2", 24),
     }
-    return damaged(valid) | {"no decoder": unknown_codec("audio"), "65535 channels": _with_channels(65_535)}
 
 
-def videos() -> dict[str, bytes]:
-    """Hostile videos by name."""
-    valid = {
+def recordings() -> dict[str, bytes]:
+    """Hostile recordings by name."""
+    return damaged(valid_recordings()) | {
+        "no decoder": unknown_codec("audio"),
+        "65535 channels": _with_channels(65_535),
+    }
+
+
+def valid_videos() -> dict[str, bytes]:
+    """Intact videos of many forms by name."""
+    return {
         "mp4": encoded_video(),
         "matroska": encoded_video(container="matroska"),
         "ts": encoded_video(container="mpegts"),
@@ -145,12 +196,16 @@ def videos() -> dict[str, bytes]:
         "ffv1": encoded_video("ffv1", "matroska"),
         "gif": encoded_video("gif", "gif", "rgb8"),
     }
-    return damaged(valid) | {"no decoder": unknown_codec("video"), "compressed header": compressed_header(512)}
 
 
-def pictures() -> dict[str, bytes]:
-    """Hostile pictures by name."""
-    valid = {
+def videos() -> dict[str, bytes]:
+    """Hostile videos by name."""
+    return damaged(valid_videos()) | {"no decoder": unknown_codec("video"), "compressed header": compressed_header(512)}
+
+
+def valid_pictures() -> dict[str, bytes]:
+    """Intact pictures of many forms by name."""
+    return {
         "png": encoded_picture("PNG"),
         "palette": encoded_picture("PNG", "P"),
         "grey 16": encoded_picture("PNG", "I;16"),
@@ -163,7 +218,11 @@ def pictures() -> dict[str, bytes]:
         "tiff": encoded_picture("TIFF", compression="tiff_lzw"),
         "tiff jpeg": encoded_picture("TIFF", compression="jpeg"),
     }
-    return damaged(valid) | {"thin": encoded_picture("PNG", "L", (64, 9_000))}
+
+
+def pictures() -> dict[str, bytes]:
+    """Hostile pictures by name."""
+    return damaged(valid_pictures()) | {"thin": encoded_picture("PNG", "L", (64, 9_000))}
 
 
 def _with_channels(channels: int) -> bytes:
