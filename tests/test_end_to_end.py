@@ -95,6 +95,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(client, portrai
         {"yaw": [(0, 0), (0.8, 30)]},
         {"roll": -20},
         {"blink_times": [0.2]},
+        {"settle": 0.3},
     ],
     ids=str,
 )

@@ -49,6 +49,9 @@ class Options(TypedDict, total=False):
     any, is then only heard; without it the video's own sound is."""
     idle: float | None
     """Seconds, from 1 on, of a loop without speech: the last frame continues into the first."""
+    settle: float | None
+    """Seconds, 0 to 10, in which the face leaves its rest at the beginning and returns to it at the end, so that
+    videos, and an idle loop between them, can be joined without a jump."""
     size: int | None
     """Edge of the picture in pixels; it must be what the server renders."""
     crop: str | None
@@ -77,6 +80,7 @@ DATATYPES = {
     "pose_reference": "BYTES",
     "driving": "BYTES",
     "idle": "FP32",
+    "settle": "FP32",
     "size": "INT32",
     "crop": "BYTES",
     "face_index": "INT32",

@@ -16,6 +16,7 @@ MAX_KEY_FRAMES = 10_000  # and blinks
 CROPS = "crop", "extcrop", "resize", "full", "extfull"
 ENHANCERS = {"none": 1, "gfpgan": 2}  # and how much larger they make a frame
 MIN_IDLE = 1.0  # seconds
+MAX_SETTLE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Options:
     """A video file whose face moves the portrait, expression and pose; speech, if any, is then only heard."""
     idle: float | None = None
     """Seconds of a loop without speech, from 1 on."""
+    settle: float = 0.0
+    """Seconds, 0 to 10, in which the face leaves its rest at the beginning and returns to it at the end, so that clips,
+    and an `idle` loop between them, can be joined; at most half of the video. A loop does so anyway."""
     poster: bool = False
     """Only the first frame, as a PNG file."""
     size: int | None = None
@@ -87,6 +91,8 @@ class Options:
                 _check_key_frames(name, key_frames)
         if self.idle is not None and not (math.isfinite(self.idle) and self.idle >= MIN_IDLE):
             raise InputError(f"idle: expected seconds from {MIN_IDLE:g} on, got {self.idle:g}")
+        if not (math.isfinite(self.settle) and 0 <= self.settle <= MAX_SETTLE):
+            raise InputError(f"settle: expected 0 to {MAX_SETTLE:g} seconds, got {self.settle:g}")
         self._check_blinks()
         if self.driving is not None:
             for name in ("idle", "pose_reference", "blink_reference", "blink_rate", "blink_times"):

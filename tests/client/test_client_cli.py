@@ -63,7 +63,7 @@ def test_animate_writes_the_video_and_says_how_fast(server, folder, sadtalker):
 def test_options_reach_the_server(server, sadtalker):
     options = ["--pose-style=7", "--expression-scale=1.5", "--head-motion-scale=0.5", "--still", "--seed=9"]
     options += ["--yaw=0:0,1.5:20", "--pitch=-5", "--no-blink", "--blink-rate=12", "--blink-times=1,2.5", "--size=512"]
-    options += ["--crop=full", "--face-index=2", "--enhance=gfpgan"]
+    options += ["--crop=full", "--face-index=2", "--enhance=gfpgan", "--settle=0.5"]
     metadata = ["--metadata", "key=a=b"]
     done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url, *options, *metadata)
     assert done.returncode == 0
@@ -85,6 +85,7 @@ def test_options_reach_the_server(server, sadtalker):
         "yaw": [0, 0, 1.5, 20],
         "pitch": [0, -5],
         "blink_rate": [12],
+        "settle": [0.5],
         "blink_times": [1, 2.5],
     }.items():
         assert contents[name] == struct.pack(f"<{len(floats)}f", *floats)

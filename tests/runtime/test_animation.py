@@ -425,6 +425,9 @@ def test_defaults() -> None:
             "blink: expected at most one of blink=False, blink_rate, blink_times, blink_reference, "
             "got blink=False and blink_rate",
         ),
+        ({"settle": -0.1}, "settle: expected 0 to 10 seconds, got -0.1"),
+        ({"settle": 11.0}, "settle: expected 0 to 10 seconds, got 11"),
+        ({"settle": float("nan")}, "settle: expected 0 to 10 seconds, got nan"),
         ({"seed": -1}, "seed: expected a number from 0 on, got -1"),
         ({"crop": "half"}, "crop: expected crop, extcrop, resize, full, extfull, got 'half'"),
         ({"face_index": -2}, "face_index: expected a number from 0 on, or -1 for the main face, got -2"),

@@ -161,6 +161,30 @@ def test_a_loop_leaves_the_portrait_s_pose_and_comes_back_to_it(asked: dict) -> 
         assert np.abs(eyes[[0, 1, -1]]).max() < 0.02
 
 
+@pytest.mark.parametrize("asked", [{"audio": SPEECH}, {"driving": FACE}], ids=lambda asked: str(*asked))
+@pytest.mark.parametrize("settle", [0.04, 0.4, 10.0])
+def test_a_settled_video_begins_and_ends_at_rest_with_zero_speed(asked: dict, settle: float) -> None:
+    values, models = performed(**asked, settle=settle)
+    free, _ = performed(**asked)
+    silences = [asked for asked in models.speech if len(asked["waveform"]) == 640]
+    assert silences and not any(asked["waveform"].any() or asked["blink"].any() for asked in silences)
+    rest = models.audio2coeff(frames=np.array([0, 1]))["coefficients"][0]
+    rest[64:] = SOURCE[64:]
+    np.testing.assert_allclose(values[[0, -1]], [rest, rest], atol=1e-6)
+    away = np.abs(values - rest) / np.maximum(np.abs(free - rest), 1e-3)
+    if settle >= 0.4:
+        assert away[[1, -2]].max() < 0.2  # of the way at most, in the first 40 ms
+        assert away[[1, -2], 64:].max() < 0.1
+    if settle == 0.4:
+        np.testing.assert_allclose(values[10:-10], free[10:-10], atol=1e-6)
+        np.testing.assert_allclose(values[5:-5, :64], free[5:-5, :64], atol=1e-6)
+        assert np.abs(values - free)[5:10, 64:].max() > 0.05
+
+
+def test_a_loop_settles_anyway() -> None:
+    np.testing.assert_array_equal(performed(idle=4.0, settle=1.5)[0], performed(idle=4.0)[0])
+
+
 def test_the_renderer_s_windows_go_around_a_loop() -> None:
     parts, models = rendered(idle=1.0)
     assert [part.frames_done for part in parts] == [5, 10, 15, 20, 25]
@@ -275,9 +299,9 @@ def test_a_face_that_is_missing_fails_the_video() -> None:
 
 @pytest.mark.parametrize("frames", [25, 26, 51, 500])
 def test_ends_of_a_loop_meet_softly(frames: int) -> None:
-    away = performances.settled(0, frames, frames)[:, 0]
+    away = performances.settled(0, frames, frames, 25)[:, 0]
     around = np.concatenate([away, away])
     assert away[0] == 0
     assert away.max() == pytest.approx(1, abs=0.01)
     assert max(abs(b - a) for a, b in pairwise(around)) < 0.13
-    np.testing.assert_array_equal(performances.settled(7, 20, frames)[:, 0], away[7:20])
+    np.testing.assert_array_equal(performances.settled(7, 20, frames, 25)[:, 0], away[7:20])

@@ -6,7 +6,7 @@ import numpy as np
 
 from sadtalker_runtime.animation.calls import Call
 from sadtalker_runtime.animation.driving import DrivingFace
-from sadtalker_runtime.animation.windows import EXPRESSION_SIZE
+from sadtalker_runtime.animation.windows import EXPRESSION_SIZE, SIZE
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.errors import InputError
 from sadtalker_runtime.media.audio import SILENCE, Sound, decode
@@ -16,6 +16,7 @@ from sadtalker_runtime.speech.blinks import blink_curve, blink_curve_at_rate, bl
 from sadtalker_runtime.timing import FRAME_RATE, SAMPLES_PER_FRAME
 
 SETTLING = 25  # frames in which a loop leaves the portrait's pose, and comes back to it
+MOUTH_SETTLING = 5  # frames, at most: a longer easing would keep the mouth from speaking
 
 
 class Performance(Protocol):
@@ -42,6 +43,13 @@ def prepare(call: Call, audio: bytes | None, options: Options, max_seconds: floa
     Raises:
         InputError: a recording or video cannot be used, is longer than `max_seconds`, or none is there.
     """
+    performance = _prepare(call, audio, options, max_seconds)
+    if performance.loops or options.settle == 0:
+        return performance
+    return Settled(call, performance, options.settle * FRAME_RATE)
+
+
+def _prepare(call: Call, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
     idle = options.idle
     if idle is not None:
         if audio is not None:
@@ -113,7 +121,7 @@ class Speech:
         self._eyes = DrivingFace(call, eyes) if eyes else None
 
     async def coefficients(self, source: Array, start: int, stop: int) -> Array:
-        away = settled(start, stop, self.frames) if self.loops else np.float32(1)
+        away = settled(start, stop, self.frames, SETTLING) if self.loops else np.float32(1)
         inputs = {
             "waveform": self._waveform,
             "source_coefficients": source,
@@ -141,6 +149,43 @@ class Speech:
                 await face.close()
 
 
+class Settled:
+    """A performance that begins and ends at rest, with zero speed: the portrait's pose and the expression of silence.
+
+    Args:
+        settling: frames in which the head leaves its rest, and returns to it; the expression takes 5 of them at most.
+    """
+
+    loops = False
+
+    def __init__(self, call: Call, performance: Performance, settling: float) -> None:
+        self._call = call
+        self._performance = performance
+        self._settling = settling
+        self.frames = performance.frames
+        self.sound = performance.sound
+
+    async def coefficients(self, source: Array, start: int, stop: int) -> Array:
+        values = await self._performance.coefficients(source, start, stop)
+        rest = await silent(self._call, source)
+        end = self.frames - 1
+        pose = settled(start, stop, end, self._settling)
+        mouth = settled(start, stop, end, min(self._settling, MOUTH_SETTLING))
+        away = np.concatenate([mouth.repeat(EXPRESSION_SIZE, 1), pose.repeat(SIZE - EXPRESSION_SIZE, 1)], axis=1)
+        settled_values: Array = rest + away * (values - rest)
+        return settled_values
+
+    async def close(self) -> None:
+        await self._performance.close()
+
+
+async def silent(call: Call, source: Array) -> Array:
+    """Coefficients of a portrait with `source` [70] that says nothing, eyes open, at rest: float32 [70]."""
+    silence = Speech(call, np.zeros(SAMPLES_PER_FRAME, np.float32), SILENCE, Options(blink=False))
+    [values] = await silence.coefficients(source, 0, 1)
+    return np.concatenate([values[:EXPRESSION_SIZE], source[EXPRESSION_SIZE:]])
+
+
 def blinks(options: Options, frames: int) -> Array:
     """How far the eyes are closed in every frame: float32 [frames], in [0, 1]."""
     if not options.blink or options.blink_reference is not None:
@@ -152,12 +197,12 @@ def blinks(options: Options, frames: int) -> Array:
     return blink_curve(frames, options.seed)
 
 
-def settled(start: int, stop: int, frames: int) -> Array:
-    """How far frames [start, stop) of a loop are from its ends, where it meets itself: float32 [stop - start, 1].
+def settled(start: int, stop: int, end: int, settling: float) -> Array:
+    """How far frames [start, stop) are from rest, which frames 0 and `end` are at: float32 [stop - start, 1].
 
-    0 at the ends and 1 from one second away from them, smooth everywhere.
+    0 at those two and 1 from `settling` frames away from them, smooth everywhere. In a loop, frame `end` is frame 0.
     """
     at = np.arange(start, stop)
-    x = np.minimum(np.minimum(at, frames - at) / min(SETTLING, frames / 2), 1)
+    x = np.minimum(np.minimum(at, end - at) / max(min(settling, end / 2), 1), 1)
     away: Array = (x * x * (3 - 2 * x)).astype(np.float32)[:, None]
     return away
