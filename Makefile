@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MINUTES ?= 25
 DEVICE ?= cpu
+# Triton's own modules exist only inside its Python backend.
+DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,7 +50,14 @@ check: $(INSTALLED) ## lint and type-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+format: $(INSTALLED) ## format the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(INSTALLED) ## write the API reference from docstrings: build/docs/index.html
+	$(BIN)/python -m pdoc -o build/docs -d google $(DOCUMENTED)
+
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup networks demo serve train-demo bench soak perf test check clean
+.PHONY: help setup networks demo serve train-demo bench soak perf test check format docs clean

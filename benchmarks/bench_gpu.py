@@ -26,7 +26,6 @@ import torch
 from gpu_measures import FRAME_RATE, RATE, Timing
 from gpu_pipeline import LAYOUTS, Pipeline, Portrait, launcher, network, renderer_inputs
 from hardware import describe, describe_gpu
-from reference import model_module
 from report import plot_gpu
 from rich.console import Console
 from rich.progress import Progress
@@ -35,6 +34,7 @@ from sadtalker_export.errors import UsageError
 from sadtalker_export.gpu import Gpu
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import FRAMES
+from sadtalker_runtime.animation import windows
 from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -238,7 +238,7 @@ def speech(seconds: float) -> np.ndarray:
 
 def video(pipeline: Pipeline, chunks: int) -> tuple[Portrait, Tensor]:
     """The encoded portrait, and the keypoints [chunks, 5, 15, 3] that drive it as it speaks."""
-    needed = model_module("sadtalker", "windows").needed
+    needed = windows.needed
     portrait = pipeline.portrait(*example_face())
     frames = RECORDINGS[-1] * FRAME_RATE
     waveform = speech(RECORDINGS[-1])

@@ -1,5 +1,6 @@
 """What `bench_gpu.py` measures, one function each: time, memory, ceilings, arithmetic, the first fragment."""
 
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ import numpy as np
 import reference
 import torch
 from gpu_pipeline import Pipeline
-from reference import model_module
 from sadtalker_export.checkpoint.manifest import build_networks
 from sadtalker_export.precision_metrics import psnr
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import FRAMES, KEYPOINTS, SIZE, SPECS
+from sadtalker_runtime.animation import windows
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -128,7 +129,6 @@ def first_fragment(
 
     `encode` is None where PyAV is not installed; `total` is then without it.
     """
-    windows = model_module("sadtalker", "windows")
     frames = len(waveform) * FRAME_RATE // RATE
     seconds, fragment = [], None
     captures = pipeline.device.type == "cuda"  # in a first round, which does not count
@@ -157,7 +157,7 @@ def first_fragment(
 def encoded(pictures: np.ndarray, waveform: np.ndarray, frames: int) -> bytes | None:
     """The first fragment of a video of so many frames, as the server writes it; None without PyAV."""
     try:
-        mp4 = model_module("sadtalker", "mp4")
+        mp4 = importlib.import_module("sadtalker_runtime.media.mp4")
     except ModuleNotFoundError as error:
         if error.name != "av":
             raise

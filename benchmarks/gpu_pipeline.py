@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from reference import model_module
 from sadtalker_export.precision import HalfPrecision
 from sadtalker_export.specs import SPECS
+from sadtalker_runtime.animation import windows
+from sadtalker_runtime.speech import blinks, pose
+from sadtalker_runtime.speech.clip import Clip
 from torch import Tensor, nn
 
 NETWORKS = "face_reconstruction", "appearance_encoder", "audio2exp", "audio2pose", "motion", "face_renderer"
@@ -112,7 +114,6 @@ class Pipeline:
 
     def portrait(self, face: np.ndarray, aligned: np.ndarray) -> Portrait:
         """From float32 [3, 256, 256] and [3, 224, 224], RGB in [0, 1]."""
-        windows = model_module("sadtalker", "windows")
         appearance, canonical = (x.clone() for x in self.run("appearance_encoder", self._placed(face[None])))
         reconstruction = self.run("face_reconstruction", self._placed(aligned[None]))[0].cpu().numpy()
         source = windows.source_coefficients(reconstruction)
@@ -121,8 +122,7 @@ class Pipeline:
 
     def coefficients(self, source: np.ndarray, waveform: np.ndarray, stop: int) -> np.ndarray:
         """Of the first `stop` frames of a recording (float32 [samples], 16 kHz): float32 [stop, 70]."""
-        clip = model_module("audio2coeff", "clip").Clip(waveform, source, 0, 0)
-        pose, blinks = model_module("audio2coeff", "pose"), model_module("sadtalker", "blinks")
+        clip = Clip(waveform, source, 0, 0)
         guides = clip.guides(stop, blinks.blink_curve(clip.frames, 0)[:stop])
         expression = self.run("audio2exp", *map(self._placed, clip.expression_inputs(0, stop, guides).values()))
         chunks = pose.pose_chunks(*pose.smoothing_range(0, stop, clip.frames), clip.frames)
@@ -132,9 +132,8 @@ class Pipeline:
 
     def keypoints(self, portrait: Portrait, coefficients: np.ndarray, chunks: int, frames: int) -> Tensor:
         """Driving keypoints of the first chunks of a video with so many frames: [chunks, 5, 15, 3]."""
-        chunk_windows = model_module("sadtalker", "windows").chunk_windows
-        windows = np.stack([chunk_windows(coefficients, chunk, frames) for chunk in range(chunks)])
-        return self.run("motion", portrait.canonical_keypoints.expand(chunks, -1, -1), self._placed(windows))
+        seen = np.stack([windows.chunk_windows(coefficients, chunk, frames) for chunk in range(chunks)])
+        return self.run("motion", portrait.canonical_keypoints.expand(chunks, -1, -1), self._placed(seen))
 
     def render(self, portrait: Portrait, driving: Tensor) -> Tensor:
         """uint8 [chunks, 5, 256, 256, 3], RGB, from driving keypoints [chunks, 5, 15, 3]."""

@@ -4,33 +4,24 @@ As the published code runs it: two frames at a time, the whole generator for eve
 included), ten frames at a time through the expression network, no reuse of anything between frames.
 """
 
-import importlib
 import io
-import sys
 import time
-import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import torch
+from sadtalker_runtime.animation import windows
+from sadtalker_runtime.media import mp4
+from sadtalker_runtime.media.audio import Track, decode
+from sadtalker_runtime.portrait import finder, preparation
+from sadtalker_runtime.speech import blinks, pose
+from sadtalker_runtime.speech.clip import Clip
 from torch import Tensor, nn
 
 BATCH = 2  # frames per pass of the renderer
 EXPRESSION_BATCH = 10
-
-REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
-
-
-def model_module(model: str, name: str) -> types.ModuleType:
-    """A pure module of the model repository: decoding, cropping and mel spectra are the same for both sides."""
-    package = f"bench_{model}"
-    if package not in sys.modules:
-        sys.modules[package] = types.ModuleType(package)
-        sys.modules[package].__path__ = [str(REPOSITORY / model / "1")]
-    return importlib.import_module(f"{package}.{name}")
 
 
 def render(networks: Mapping[str, nn.Module], face: Tensor, source: Tensor, driving: Tensor) -> Tensor:
@@ -46,18 +37,17 @@ class Reference:
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         self._networks = networks
-        self._finder = model_module("portrait_crop", "finder").FaceFinder(None, lambda model: False)
+        self._finder = finder.cascade_finder()
         self.seconds: dict[str, float] = {}
 
     @torch.inference_mode()
     def animate(self, image: bytes, audio: bytes) -> bytes:
         """One portrait and one recording -> an MP4."""
         networks = self._networks
-        recording = model_module("sadtalker", "audio").decode(audio, 600)
+        recording = decode(audio, 600)
         with self._stage("portrait"):
-            portrait = model_module("portrait_crop", "portrait").prepare(image, self._finder)
+            portrait = preparation.prepare(image, self._finder)
             face, aligned = (torch.from_numpy(a)[None] for a in (portrait.face, portrait.aligned_face))
-            windows = model_module("sadtalker", "windows")
             source = windows.source_coefficients(networks["face_reconstruction"](aligned)[0].numpy())
             canonical = networks["keypoint_detector"](face)
             source_keypoints = self._keypoints(canonical, windows.source_windows(source)[:1])
@@ -79,9 +69,8 @@ class Reference:
         return self._networks["motion"](canonical, torch.from_numpy(windows)[None])[0]
 
     def _coefficients(self, recording, source: np.ndarray) -> np.ndarray:
-        clip = model_module("audio2coeff", "clip").Clip(recording.waveform, source, 0, 0)
-        pose = model_module("audio2coeff", "pose")
-        guides = clip.guides(clip.frames, model_module("sadtalker", "blinks").blink_curve(clip.frames, 0))
+        clip = Clip(recording.waveform, source, 0, 0)
+        guides = clip.guides(clip.frames, blinks.blink_curve(clip.frames, 0))
         inputs = {k: torch.from_numpy(v) for k, v in clip.expression_inputs(0, clip.frames, guides).items()}
         expression = [
             self._networks["audio2exp"](*(v[i : i + EXPRESSION_BATCH] for v in inputs.values()))
@@ -96,8 +85,7 @@ class Reference:
         return np.concatenate([torch.cat(expression).numpy(), poses], axis=1)
 
     def _encode(self, frames: np.ndarray, recording) -> bytes:
-        mp4, audio = model_module("sadtalker", "mp4"), model_module("sadtalker", "audio")
-        track = audio.Track(recording.sound)
+        track = Track(recording.sound)
         height, width = frames.shape[1:3]
         writer = mp4.FragmentedMp4(recording.frames, width, height, recording.sound.channels, track.read, Fraction(1))
         out = io.BytesIO()

@@ -71,7 +71,7 @@ def test_a_missing_encoder_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*_: str) -> None:
         raise ModuleNotFoundError("No module named 'av'", name="av")
 
-    monkeypatch.setattr(bench_gpu.measures, "model_module", absent)
+    monkeypatch.setattr(bench_gpu.measures.importlib, "import_module", absent)
     assert bench_gpu.measures.encoded(torch.zeros(5, 256, 256, 3).byte().numpy(), bench_gpu.speech(2), 50) is None
 
 

@@ -1,15 +1,10 @@
 """The queues against what queueing theory knows of them."""
 
 import math
-import sys
-from pathlib import Path
-
-import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import capacity
+import numpy as np
+import pytest
 from capacity_simulation import Autoscaler, Batches, Video, closed_loop, cluster, finish_times
 
 HOUR = 3600
