@@ -64,6 +64,8 @@ class Options:
     settle: float = 0.0
     """Seconds, 0 to 10, in which the face leaves its rest at the beginning and returns to it at the end, so that clips,
     and an `idle` loop between them, can be joined; at most half of the video. A loop does so anyway."""
+    speech_model: str = "audio2coeff"
+    """The model that gives expression and pose for speech; the server's configuration says which there are."""
     poster: bool = False
     """Only the first frame, as a PNG file."""
     size: int | None = None

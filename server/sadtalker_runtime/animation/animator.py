@@ -125,6 +125,14 @@ class Animator:
         finally:
             await performance.close()
 
+    async def portrait(self, image: bytes, options: Options) -> Portrait:
+        """Encode a portrait as the options ask, or take it from the cache.
+
+        Raises:
+            Exception: what `call` raises, for instance when it shows no face.
+        """
+        return await self._portraits.get(image, options.crop, options.face_index, options.full)
+
     async def _encode(
         self,
         chunks: AsyncGenerator[Array, None],

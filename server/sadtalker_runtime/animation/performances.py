@@ -46,7 +46,7 @@ def prepare(call: Call, audio: bytes | None, options: Options, max_seconds: floa
     performance = _prepare(call, audio, options, max_seconds)
     if performance.loops or options.settle == 0:
         return performance
-    return Settled(call, performance, options.settle * FRAME_RATE)
+    return Settled(call, performance, options.settle * FRAME_RATE, options.speech_model)
 
 
 def _prepare(call: Call, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
@@ -134,7 +134,7 @@ class Speech:
             expression = source[:EXPRESSION_SIZE]
             seen = (await self._eyes.coefficients(start, stop))[:, :EXPRESSION_SIZE]
             inputs["reference_expression"] = expression + away * (seen - expression)
-        [values] = await self._call("audio2coeff", inputs, "coefficients")
+        [values] = await self._call(self._options.speech_model, inputs, "coefficients")
         rest, pose = source[EXPRESSION_SIZE:], values[:, EXPRESSION_SIZE:]
         if self._pose:
             first = await self._pose.coefficients(0, 1)
@@ -158,8 +158,9 @@ class Settled:
 
     loops = False
 
-    def __init__(self, call: Call, performance: Performance, settling: float) -> None:
+    def __init__(self, call: Call, performance: Performance, settling: float, speech_model: str) -> None:
         self._call = call
+        self._speech_model = speech_model
         self._performance = performance
         self._settling = settling
         self.frames = performance.frames
@@ -167,7 +168,7 @@ class Settled:
 
     async def coefficients(self, source: Array, start: int, stop: int) -> Array:
         values = await self._performance.coefficients(source, start, stop)
-        rest = await silent(self._call, source)
+        rest = await silent(self._call, source, self._speech_model)
         end = self.frames - 1
         pose = settled(start, stop, end, self._settling)
         mouth = settled(start, stop, end, min(self._settling, MOUTH_SETTLING))
@@ -179,9 +180,11 @@ class Settled:
         await self._performance.close()
 
 
-async def silent(call: Call, source: Array) -> Array:
+async def silent(call: Call, source: Array, speech_model: str) -> Array:
     """Coefficients of a portrait with `source` [70] that says nothing, eyes open, at rest: float32 [70]."""
-    silence = Speech(call, np.zeros(SAMPLES_PER_FRAME, np.float32), SILENCE, Options(blink=False))
+    silence = Speech(
+        call, np.zeros(SAMPLES_PER_FRAME, np.float32), SILENCE, Options(blink=False, speech_model=speech_model)
+    )
     [values] = await silence.coefficients(source, 0, 1)
     return np.concatenate([values[:EXPRESSION_SIZE], source[EXPRESSION_SIZE:]])
 
