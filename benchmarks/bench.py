@@ -13,7 +13,6 @@ import shutil
 import statistics
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -29,9 +28,9 @@ from report import plot, write_table
 from rich.console import Console
 from rich.progress import Progress
 from sadtalker_client import SadTalkerClient
-from sadtalker_export import flops
 from sadtalker_export.checkpoint import loading, synthetic
-from sadtalker_export.onnx_export import export_repository
+from sadtalker_export.onnx import flops
+from sadtalker_export.onnx.repository import export_repository
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import FRAMES, SPECS
 from sadtalker_runtime.onnx_backend.session import open_session
@@ -203,11 +202,12 @@ def triton_over_bare(server: Server, repository: Path, runs: int = 3) -> dict[st
     """The renderer's throughput through Triton and gRPC over that of the same session called directly; one chunk."""
     spec = SPECS["face_renderer"]
     inputs = {t.name: synthetic.named_input(t.name, (1, *t.shape), -0.3, 0.3) for t in spec.inputs}
-    with urllib.request.urlopen(f"{server.http_url}/v2/models/face_renderer/config") as page:
-        config = json.load(page)
-    file = config["default_model_filename"] or "model.onnx"
-    session = open_session(repository / "face_renderer" / "1" / file, config, "CPU", "0")
     client = triton.InferenceServerClient(server.grpc_url)
+    config = client.get_model_config("face_renderer", headers=server.admin_headers, as_json=True)["config"]
+    for tensor in (*config["input"], *config["output"]):
+        tensor["dims"] = list(map(int, tensor["dims"]))  # as JSON has them, 64-bit numbers are texts
+    file = config.get("default_model_filename") or "model.onnx"
+    session = open_session(repository / "face_renderer" / "1" / file, config, "CPU", "0")
     tensors = []
     for name, array in inputs.items():
         tensors.append(triton.InferInput(name, array.shape, "FP32"))
@@ -268,19 +268,19 @@ def long_speech_frames(frames: int) -> bytes:
 
 def model_seconds(server: Server) -> dict[str, float]:
     """Seconds that each network has computed since the server started."""
-    with urllib.request.urlopen(f"{server.http_url}/v2/models/stats") as page:
-        models = json.load(page)["model_stats"]
+    client = triton.InferenceServerClient(server.grpc_url)
+    models = client.get_inference_statistics(headers=server.admin_headers).model_stats
     return {
-        m["name"]: sum(batch["compute_infer"]["ns"] for batch in m["batch_stats"]) / 1e9
-        for m in models
-        if m["name"] in SPECS
+        model.name: sum(batch.compute_infer.ns for batch in model.batch_stats) / 1e9
+        for model in models
+        if model.name in SPECS
     }
 
 
 def _renderer_counts(server: Server) -> tuple[int, int]:
-    with urllib.request.urlopen(f"{server.http_url}/v2/models/face_renderer/stats") as page:
-        [model] = json.load(page)["model_stats"]
-    return model["inference_count"], model["execution_count"]
+    client = triton.InferenceServerClient(server.grpc_url)
+    [model] = client.get_inference_statistics("face_renderer", headers=server.admin_headers).model_stats
+    return model.inference_count, model.execution_count
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from rich.console import Console
 from rich.progress import Progress
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.errors import UsageError
-from sadtalker_export.gpu import Gpu
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import FRAMES
+from sadtalker_export.tensorrt.gpu import Gpu
 from sadtalker_runtime.animation import windows
 from torch import Tensor, nn
 

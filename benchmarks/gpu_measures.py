@@ -11,8 +11,8 @@ import numpy as np
 import reference
 import torch
 from gpu_pipeline import Pipeline
-from sadtalker_export.checkpoint.manifest import build_networks
-from sadtalker_export.precision_metrics import psnr
+from sadtalker_export.checkpoint.networks import build_networks
+from sadtalker_export.precision.metrics import psnr
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import FRAMES, KEYPOINTS, SIZE, SPECS
 from sadtalker_runtime.animation import windows

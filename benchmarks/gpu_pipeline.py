@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sadtalker_export.precision import HalfPrecision
+from sadtalker_export.precision.forms import HalfPrecision
 from sadtalker_export.specs import SPECS
 from sadtalker_runtime.animation import windows
 from sadtalker_runtime.speech import blinks, pose

@@ -6,6 +6,7 @@ out/perf/, what they say, when all scenarios were run, to benchmarks/results/per
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from perf_analyzer.scenarios import KINDS, SCENARIOS
 from perf_analyzer.session import measure
 from perf_analyzer.tool import ToolError, obtain
 from rich.console import Console
+from sadtalker_runtime.manifest import MANIFEST, read_manifest
 from sadtalker_server import Server, ServerError
 from tritonclient.utils import InferenceServerException
 
@@ -39,7 +41,7 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="all by default")
     parser.add_argument("--preset", default="demo", help="whose networks the server has: tiny, demo or official")
     parser.add_argument("--model-config-name", help="variant of the models' configurations, such as bf16")
-    parser.add_argument("--url", help="host:port of a running server's gRPC; by default one is started")
+    parser.add_argument("--url", help="host:port of a running server's gRPC, its key in SADTALKER_ADMIN_KEY")
     parser.add_argument("--hardware", help="what the server runs on; by default this machine's processor")
     parser.add_argument("--seconds", type=float, default=0.6, help="of speech for each video")
     parser.add_argument("--max-minutes", type=float, default=10, help="no run goes on after this")
@@ -60,12 +62,14 @@ def main() -> int:
     try:
         tool = obtain(ROOT / "build" / "perf_analyzer")
         with ExitStack() as stack:
-            url = args.url
+            given = os.environ.get("SADTALKER_ADMIN_KEY")
+            url, key = args.url, {"triton-grpc-protocol-admin-key": given} if given else {}
             if url is None:
                 console.print("starting the server")
                 repository = networks_of(args.preset)
-                url = stack.enter_context(Server(repository, model_config_name=args.model_config_name)).grpc_url
-            bench = Bench(tool, url, folder, files, deadline)
+                server = stack.enter_context(Server(repository, model_config_name=args.model_config_name))
+                url, key = server.grpc_url, server.admin_headers
+            bench = Bench(tool, url, folder, files, deadline, key)
             result |= {"preset": preset, "perf_analyzer": tool.version, "tritonserver": bench.server_version()}
             frames = round(args.seconds * FRAMES_PER_SECOND)
             scenarios = [SCENARIOS[name] for name in args.models]
@@ -87,13 +91,12 @@ def main() -> int:
 def networks_of(preset: str) -> Path:
     """A model repository with the networks of a preset: the usual one, or bench.py's, exported where it is missing."""
     repository = ROOT / "model_repository"
-    exported = repository / "exported.json"
-    if exported.is_file() and json.loads(exported.read_text())["preset"] == preset:
+    if (repository / MANIFEST).is_file() and read_manifest(repository).preset == preset:
         return repository
     made = ROOT / "build" / "bench" / preset / "model_repository"
-    unexported = shutil.ignore_patterns("model.onnx", "exported.json")
+    unexported = shutil.ignore_patterns("model.onnx", MANIFEST)
     shutil.copytree(repository, made, ignore=unexported, dirs_exist_ok=True)
-    if not (made / "exported.json").is_file():
+    if not (made / MANIFEST).is_file():
         export = Path(sys.executable).with_name("sadtalker-export")
         subprocess.run([export, "onnx", "--weights", preset, "--repository", made], check=True)
     return made

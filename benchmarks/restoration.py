@@ -27,7 +27,7 @@ from google.protobuf import json_format, text_format
 from hardware import describe
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.networks.frame_enhancer import FACE, TEMPLATE
-from sadtalker_export.onnx_export import export, sample
+from sadtalker_export.onnx.graph import export, sample
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.restoration_specs import PICTURE, RESTORATION_SPECS
 from sadtalker_runtime.onnx_backend.session import open_session

@@ -28,10 +28,10 @@ from report import write_between
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from sadtalker_export import flops
 from sadtalker_export.networks.convolution import ConvNorm, inclusive_grid, repeat_pixels
 from sadtalker_export.networks.spade_decoder import SpadeBlock
-from sadtalker_export.onnx_export import OPSET
+from sadtalker_export.onnx import flops
+from sadtalker_export.onnx.graph import OPSET
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import UpConvNorm
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution

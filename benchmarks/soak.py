@@ -19,6 +19,7 @@ import psutil
 from hardware import describe
 from rich.progress import Progress
 from sadtalker_client import SadTalkerClient
+from sadtalker_runtime.manifest import read_manifest
 from sadtalker_server import Server
 
 matplotlib.use("Agg")
@@ -56,7 +57,7 @@ def main() -> int:
         finally:
             stop.set()
             watcher.join()
-    preset = json.loads((args.repository / "exported.json").read_text())["preset"]
+    preset = read_manifest(args.repository).preset
     return report(samples, preset, args.seconds)
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from sadtalker_client import SadTalkerClient
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.cli import main as sadtalker_export
-from sadtalker_export.evaluation.measures import MotionMeter, correlation, envelope
 from sadtalker_server import Server
+from sadtalker_training.evaluation.measures import MotionMeter, correlation, envelope
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 2.4

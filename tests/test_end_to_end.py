@@ -1,10 +1,8 @@
 """One portrait and one speech recording through the real server: pictures out, errors out, nothing left behind."""
 
 import io
-import json
 import shutil
 import time
-import urllib.request
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +14,7 @@ from films import film, pictures, wandering
 from PIL import Image
 from sadtalker_client import InvalidInputError, SadTalkerClient
 from sadtalker_server import Server
+from tritonclient.grpc import InferenceServerClient
 
 FRAMES = 22  # of the 0.9 s in the fixture
 FRAME_SECONDS = 0.04
@@ -184,10 +183,9 @@ def test_an_idle_loop_meets_itself_and_its_poster_is_its_first_frame(client, por
 
 def test_chunks_of_different_videos_share_executions(tiny_server, client, portrait_path, speech_path):
     def statistics() -> tuple[int, int]:
-        url = f"{tiny_server.http_url}/v2/models/face_renderer/stats"
-        with urllib.request.urlopen(url) as page:
-            [model] = json.load(page)["model_stats"]
-        return model["inference_count"], model["execution_count"]
+        asking = InferenceServerClient(tiny_server.grpc_url)
+        [model] = asking.get_inference_statistics("face_renderer", headers=tiny_server.admin_headers).model_stats
+        return model.inference_count, model.execution_count
 
     asked, executed = statistics()
     with ThreadPoolExecutor(4) as pool:

@@ -1,6 +1,5 @@
 """portrait_crop asks the learned detectors that the server has; graphs with fixed answers stand for them here."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import tritonclient.grpc as triton
 from onnx import TensorProto, helper, numpy_helper
 from sadtalker_export.restoration_specs import RESTORATION_SPECS
+from sadtalker_runtime.manifest import ExportedFile, Manifest, write_manifest
 from sadtalker_server import Server
 from tritonclient.utils import InferenceServerException
 
@@ -57,8 +57,8 @@ def server(tmp_path_factory):
         shutil.copy(ROOT / "model_repository" / name / "config.pbtxt", repository / name)
         file = repository / name / "1" / "model.onnx"
         onnx.save(answering(name, values), file)
-        models[name] = {"bytes": file.stat().st_size, "sha256": ""}
-    (repository / "exported.json").write_text(json.dumps({"preset": "tiny", "weights": "", "models": models}))
+        models[name] = {file.name: ExportedFile(file.stat().st_size, "")}
+    write_manifest(repository, Manifest("tiny", "", "fp32", 256, "", models))
     with Server(repository, tritonserver="embedded") as server:
         assert server.repository.not_installed == []
         yield server

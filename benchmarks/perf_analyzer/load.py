@@ -41,11 +41,15 @@ class Level:
 class Bench:
     """A server, a perf_analyzer, and a folder for what it writes.
 
-    `files`: contents of BYTES inputs, by name. After `deadline` (of `time.monotonic`) no run goes on.
+    `files`: contents of BYTES inputs, by name. After `deadline` (of `time.monotonic`) no run goes on. `key`: the
+    headers that open statistics and configurations.
     """
 
-    def __init__(self, tool: Tool, url: str, folder: Path, files: Mapping[str, bytes], deadline: float) -> None:
+    def __init__(
+        self, tool: Tool, url: str, folder: Path, files: Mapping[str, bytes], deadline: float, key: dict[str, str]
+    ) -> None:
         self._tool, self._url, self._folder, self._files, self._deadline = tool, url, folder, files, deadline
+        self._key = key
         self._client = triton.InferenceServerClient(url)
 
     def serves(self, model: str) -> bool:
@@ -79,10 +83,10 @@ class Bench:
         self, scenario: Scenario, kind: str, options: Mapping[str, object], concurrency: int | None, rate: float | None
     ) -> Level:
         name = f"{kind}_{concurrency or f'{rate:.3g}'}"
-        before = snapshot(self._client)
-        with CompletionWatch(self._url, scenario.model) as completions:
+        before = snapshot(self._client, self._key)
+        with CompletionWatch(self._url, scenario.model, self._key) as completions:
             report, profile = self._analyze(scenario, name, options)
-        models = difference(before, snapshot(self._client))
+        models = difference(before, snapshot(self._client, self._key))
         per_second, fragments = completions.per_second, []
         if profile is not None:
             answered = read_profile(profile)
@@ -101,9 +105,10 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         data = folder / "input.json"
         if not data.exists():
-            write_input(self._client.get_model_config(scenario.model).config, data, self._files)
+            write_input(self._client.get_model_config(scenario.model, headers=self._key).config, data, self._files)
         report, profile = folder / f"{name}.csv", folder / f"{name}.profile.json"
         command: list[object] = [self._tool.binary, "-m", scenario.model, "-u", self._url, "-i", "grpc", "--async"]
+        command += [f"-H{name}:{value}" for name, value in self._key.items()]
         command += ["--input-data", data, "-f", report, "--verbose-csv"]
         if scenario.streaming:
             profile.unlink(missing_ok=True)  # it refuses to overwrite

@@ -23,9 +23,9 @@ class ModelUse:
     batches: dict[int, int]
 
 
-def snapshot(client: triton.InferenceServerClient) -> dict[str, Any]:
-    """The statistics of every model so far, by name."""
-    return {model.name: model for model in client.get_inference_statistics().model_stats}
+def snapshot(client: triton.InferenceServerClient, key: dict[str, str]) -> dict[str, Any]:
+    """The statistics of every model so far, by name. `key`: the headers that open them."""
+    return {model.name: model for model in client.get_inference_statistics(headers=key).model_stats}
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, ModelUse]:
@@ -60,8 +60,8 @@ class CompletionWatch:
     reports for short runs is too low; and dividing by the whole run would count the start, when nothing can be ready.
     """
 
-    def __init__(self, url: str, model: str) -> None:
-        self._client, self._model = triton.InferenceServerClient(url), model
+    def __init__(self, url: str, model: str, key: dict[str, str]) -> None:
+        self._client, self._model, self._key = triton.InferenceServerClient(url), model, key
         self._samples: list[tuple[float, int]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="completions")
@@ -82,7 +82,7 @@ class CompletionWatch:
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
-            stats = self._client.get_inference_statistics(self._model).model_stats[0]
+            stats = self._client.get_inference_statistics(self._model, headers=self._key).model_stats[0]
             self._samples.append((time.perf_counter(), stats.inference_stats.success.count))
 
 

@@ -6,9 +6,9 @@
         client.wait_until_ready(timeout=60)
         try:
             for fragment in client.animate("portrait.png", "speech.wav", pose_style=3, seed=7):
-                send_to_browser(fragment.data)  # plays from the first fragment on
+                send_to_browser(fragment.data)  # a page with Media Source Extensions plays it at once
                 print(f"{fragment.frames_done} of {fragment.frames_total} frames")
-        except InvalidInputError as error:  # say it to the user: "the portrait shows no face"
+        except InvalidInputError as error:  # tell the user: "the portrait shows no face"
             ...
         except ServerUnavailableError:  # includes QueueFullError: try again later
             ...
@@ -16,6 +16,9 @@
 `client.animate(...).save("out.mp4")` writes a file that exists only when it is complete, `.read()` returns the bytes,
 and leaving an animation early (`break`, `with`, `.cancel()`) stops the work on the server. A client may be shared by
 threads and carries any number of animations at once.
+
+Every request has an id, random or `animate(..., request_id=...)`: it is `animation.request_id` and, after a failure,
+`error.request_id`, and it names the request in the server's log and traces.
 
 Without speech, `client.animate("portrait.png", driving="face.mp4")` moves as the face in a video does, and
 `client.animate("portrait.png", idle=8)` makes a seamless loop, for the time in which nothing is said.
@@ -26,7 +29,8 @@ In asyncio the same with `await`; cancelling the task stops the work on the serv
     async with AsyncSadTalkerClient("dns:///sadtalker:8001", tls=True, metadata={"authorization": token}) as client:
         await client.animate(portrait_bytes, speech_bytes, still=True).save("out.mp4")
 
-Options are those of `Options`; left out, they take the server's defaults. All errors are one tree, `SadTalkerError`.
+Options are those of `Options`; the server's defaults apply to those left out. All errors derive from `SadTalkerError`.
+Files beyond `UploadLimits` are refused before they are sent.
 """
 
 from ._async_client import AsyncAnimation, AsyncSadTalkerClient
@@ -42,6 +46,7 @@ from ._exceptions import (
     ServerError,
     ServerUnavailableError,
 )
+from ._files import UploadLimits
 from ._options import KeyFrames, Options
 from ._wire import Fragment
 
@@ -62,4 +67,5 @@ __all__ = [
     "SadTalkerError",
     "ServerError",
     "ServerUnavailableError",
+    "UploadLimits",
 ]

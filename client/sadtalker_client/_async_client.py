@@ -1,9 +1,8 @@
-"""The client for asyncio: the same names and meanings as in `_client`, with `await` in front."""
+"""The client for asyncio: the names and meanings of `_client`, with `await` in front."""
 
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,8 @@ import grpc
 import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from ._channel import READINESS_POLL_SECONDS, TLS, Endpoint
-from ._exceptions import (
-    AnimationCancelledError,
-    SadTalkerError,
-    ServerUnavailableError,
-    from_rpc,
-    means_not_ready,
-)
+from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
+from ._exceptions import AnimationCancelledError, SadTalkerError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
 from ._options import Options
 from ._wire import MODEL, Fragment, ResponseReader, build_request
@@ -28,20 +21,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class AsyncSadTalkerClient:
+class AsyncSadTalkerClient(BaseClient):
     """`SadTalkerClient` for asyncio. It may be created anywhere and belongs to the event loop that first uses it."""
-
-    def __init__(
-        self,
-        url: str = "127.0.0.1:8001",
-        *,
-        timeout: float | None = None,
-        tls: TLS | bool | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        self._endpoint = Endpoint(url, tls, metadata)
-        self._timeout = timeout
-        self._channel: Any = None
 
     def animate(
         self,
@@ -49,14 +30,14 @@ class AsyncSadTalkerClient:
         speech: Source | None = None,
         *,
         timeout: float | None = None,
+        request_id: str | None = None,
         **options: "Unpack[Options]",
     ) -> "AsyncAnimation":
-        """The animation of one portrait and what moves it; see `SadTalkerClient.animate` for the arguments.
+        """Return the animation of a portrait and what moves it; see `SadTalkerClient.animate` for the arguments.
 
-        Files are read and the request is sent when the animation is first awaited, and errors come from there.
+        Files are read and the request is sent when the animation is first awaited, and errors are raised there.
         """
-
-        return self._animation(timeout, build_request, portrait, speech, options)
+        return self._animation(portrait, speech, options, timeout, request_id)
 
     async def poster(
         self,
@@ -64,14 +45,14 @@ class AsyncSadTalkerClient:
         speech: Source | None = None,
         *,
         timeout: float | None = None,
+        request_id: str | None = None,
         **options: "Unpack[Options]",
     ) -> bytes:
-        """The first frame of the animation that `animate` would make of the same arguments, as a PNG file."""
-        build = partial(build_request, poster=True)
-        return await self._animation(timeout, build, portrait, speech, options).read()
+        """Return the first frame of the animation that `animate` would make of the same arguments, as a PNG file."""
+        return await self._animation(portrait, speech, options, timeout, request_id, poster=True).read()
 
     async def is_ready(self, timeout: float = 5.0) -> bool:
-        """Whether the server answers within `timeout` seconds that it can animate now."""
+        """Return whether the server answers within `timeout` seconds that it can animate now."""
         options = {"timeout": timeout, "metadata": self._endpoint.metadata}
         stub = self._stub()
         try:
@@ -84,15 +65,14 @@ class AsyncSadTalkerClient:
         return bool(server.ready and model.ready)
 
     async def wait_until_ready(self, timeout: float) -> None:
-        """Returns as soon as `is_ready`; raises ServerUnavailableError after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while not await self.is_ready(max(deadline - time.monotonic(), READINESS_POLL_SECONDS)):
-            if time.monotonic() > deadline:
-                raise ServerUnavailableError(f"{self._endpoint.url} was not ready within {timeout:g} s")
+        """Wait until the server is ready; raises ServerUnavailableError after `timeout` seconds."""
+        for seconds in self._readiness_checks(timeout):
+            if await self.is_ready(seconds):
+                return
             await asyncio.sleep(READINESS_POLL_SECONDS)
 
     async def close(self) -> None:
-        """Ends the connection and cancels the animations that still run over it."""
+        """Close the connection and cancel the animations that still run over it."""
         if self._channel is not None:
             await self._channel.close()
 
@@ -102,19 +82,30 @@ class AsyncSadTalkerClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _animation(self, timeout: float | None, build: Callable[..., Any], *arguments: object) -> "AsyncAnimation":
+    def _animation(
+        self,
+        portrait: Source,
+        speech: Source | None,
+        options: Mapping[str, Any],
+        timeout: float | None,
+        request_id: str | None,
+        poster: bool = False,
+    ) -> "AsyncAnimation":
+        request_id = checked_request_id(request_id)
+        build = partial(build_request, poster=poster, request_id=request_id, limits=self._upload_limits)
+
         async def start() -> Any:
-            request = await asyncio.to_thread(build, *arguments)
+            request = await asyncio.to_thread(build, portrait, speech, options)
             return self._stub().ModelStreamInfer(
                 iter([request]),
                 timeout=self._timeout if timeout is None else timeout,
                 metadata=self._endpoint.metadata,
             )
 
-        return AsyncAnimation(start, self._endpoint.url)
+        return AsyncAnimation(start, self._endpoint.url, request_id)
 
     def _stub(self) -> Any:
-        if self._channel is None:  # not in the constructor: grpc.aio ties a channel to the running event loop
+        if self._channel is None:  # not opened in the constructor: grpc.aio ties a channel to the running event loop
             self._channel = self._endpoint.open(grpc.aio)
         return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -125,7 +116,8 @@ class AsyncAnimation(AsyncIterator[Fragment]):
     Cancelling the task that awaits it cancels the work on the server, too.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[Any]], url: str) -> None:
+    def __init__(self, start: Callable[[], Awaitable[Any]], url: str, request_id: str) -> None:
+        self.request_id = request_id
         self._start = start
         self._url = url
         self._call: Any = None
@@ -142,19 +134,21 @@ class AsyncAnimation(AsyncIterator[Fragment]):
                 if fragment := self._responses.feed(response):
                     return fragment
         except grpc.RpcError as error:
-            raise from_rpc(error, self._url) from error
-        except SadTalkerError:
+            raise from_rpc(error, self._url, self.request_id) from error
+        except SadTalkerError as error:
+            if self._call is not None:  # the request was sent
+                error.request_id = self.request_id
             self.cancel()
             raise
         raise StopAsyncIteration
 
     async def read(self) -> bytes:
-        """The whole MP4, or what has not been iterated of it."""
+        """Return the whole MP4, or what has not been iterated of it."""
         async with self:
             return b"".join([fragment.data async for fragment in self])
 
     async def save(self, path: str | os.PathLike[str], on_progress: Callable[[Fragment], object] | None = None) -> None:
-        """Writes the MP4 to `path`, which appears only when the video is complete; `on_progress` sees each fragment.
+        """Write the MP4 to `path`, which appears only when the video is complete; `on_progress` gets each fragment.
 
         Raises OSError if the file cannot be written. Whatever goes wrong, the server's work is cancelled.
         """
@@ -166,7 +160,7 @@ class AsyncAnimation(AsyncIterator[Fragment]):
                         on_progress(fragment)
 
     def cancel(self) -> None:
-        """Stops the work on the server; awaiting on raises AnimationCancelledError. No effect on a finished one."""
+        """Stop the work on the server; awaiting on raises AnimationCancelledError. A finished one is not affected."""
         self._cancelled = True
         if self._call is not None:
             self._call.cancel()
@@ -179,7 +173,7 @@ class AsyncAnimation(AsyncIterator[Fragment]):
 
     def __del__(self) -> None:
         if self._call is not None:
-            with contextlib.suppress(RuntimeError):  # the event loop is closed, and the call with it
+            with contextlib.suppress(RuntimeError):  # the event loop is closed, and so is the call
                 self._call.cancel()
 
     async def _next_response(self) -> Any:
@@ -190,6 +184,6 @@ class AsyncAnimation(AsyncIterator[Fragment]):
         try:
             return await self._call.read()
         except asyncio.CancelledError:
-            if self._cancelled:  # gRPC reports `cancel` in this way, which asyncio would take for the task's own end
+            if self._cancelled:  # gRPC raises CancelledError after `cancel`, too; asyncio would take it for the task's
                 raise AnimationCancelledError("the animation was cancelled by the application") from None
             raise

@@ -1,4 +1,4 @@
-"""The gRPC connection: address, encryption, and the settings that production asks for."""
+"""The gRPC connection: address, encryption, and the settings that production needs."""
 
 import json
 import os
@@ -11,7 +11,6 @@ import grpc
 from ._exceptions import InvalidInputError
 from ._files import read_source
 
-READINESS_POLL_SECONDS = 0.25
 CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
     # Portraits and fragments are often larger than gRPC's 4 MB.
     ("grpc.max_send_message_length", -1),
@@ -32,10 +31,10 @@ CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
 
 @dataclass(frozen=True)
 class TLS:
-    """How the connection is encrypted; each field is the path of a PEM file, or None.
+    """Certificates of an encrypted connection; each field is the path of a PEM file, or None.
 
-    `root_certificates` are whom to trust (None: the authorities that gRPC ships with). `private_key` and
-    `certificate_chain`, always together, say who the client is (mutual TLS).
+    `root_certificates` are the authorities to trust (None: those that gRPC ships with). `private_key` and
+    `certificate_chain`, always together, identify the client (mutual TLS).
     """
 
     root_certificates: str | os.PathLike[str] | None = None
@@ -44,7 +43,7 @@ class TLS:
 
 
 class Endpoint:
-    """Where the server is and how it wants to be spoken to; `open` connects either kind of client to it."""
+    """The address of a server and how to talk to it; `open` connects either kind of client to it."""
 
     def __init__(self, url: str, tls: TLS | bool | None, metadata: Mapping[str, str] | None) -> None:
         if url.partition("://")[0].lower() in ("http", "https", "grpc", "grpcs"):  # gRPC would look up that name
@@ -54,7 +53,7 @@ class Endpoint:
         self._credentials = _credentials(TLS() if tls is True else tls) if tls else None
 
     def open(self, api: Any) -> Any:
-        """A channel of `api`, which is `grpc` or `grpc.aio`; it connects when it is first used."""
+        """Return a channel of `api`, which is `grpc` or `grpc.aio`; it connects when it is first used."""
         if self._credentials is None:
             return api.insecure_channel(self.url, options=CHANNEL_OPTIONS)
         return api.secure_channel(self.url, self._credentials, options=CHANNEL_OPTIONS)

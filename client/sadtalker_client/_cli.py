@@ -9,13 +9,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import cast
 
 from ._channel import TLS
 from ._client import Animation, SadTalkerClient
 from ._exceptions import InvalidInputError, SadTalkerError, ServerUnavailableError
-from ._files import atomic_write
+from ._files import UNLIMITED, UploadLimits, atomic_write
+from ._migration import advice
 from ._options import DATATYPES, Options
 from ._progress import Meter, shown_progress
 from ._wire import Fragment
@@ -24,7 +26,10 @@ _STDOUT = "-"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line `argv` (default: the process's own) and returns the exit code."""
+    """Run the command line `argv` (default: the process's own) and return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if answer := advice(argv):
+        return _fail(2, answer)
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as on Ctrl-C, no partial file is left
     try:
@@ -46,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(code: int, reason: object) -> int:
-    print("sadtalker:", *str(reason).split(), file=sys.stderr)  # always one line
+    request_id = getattr(reason, "request_id", None)
+    suffix = [f"(request {request_id})"] if request_id else []
+    print("sadtalker:", *str(reason).split(), *suffix, file=sys.stderr)  # always one line
     return code
 
 
@@ -56,14 +63,18 @@ def _animate(arguments: argparse.Namespace) -> None:
         meter = Meter()
         with shown_progress(meter) as show:
             animation = client.animate(
-                arguments.portrait, arguments.speech, **_options(arguments), timeout=arguments.timeout
+                arguments.portrait,
+                arguments.speech,
+                **_options(arguments),
+                timeout=arguments.timeout,
+                request_id=arguments.request_id,
             )
             if arguments.output == _STDOUT:
                 _write_to_stdout(animation, show)
             else:
                 animation.save(arguments.output, show)
     if arguments.json:
-        print(json.dumps({"output": arguments.output, **meter.report()}))
+        print(json.dumps({"output": arguments.output, "request_id": animation.request_id, **meter.report()}))
     else:
         print(f"{arguments.output}: {meter.frames} frames in {meter.seconds:.1f} s, {meter}", file=sys.stderr)
 
@@ -71,7 +82,13 @@ def _animate(arguments: argparse.Namespace) -> None:
 def _poster(arguments: argparse.Namespace) -> None:
     _check_output(arguments.output, as_json=False)
     with _client(arguments) as client:
-        picture = client.poster(arguments.portrait, arguments.speech, **_options(arguments), timeout=arguments.timeout)
+        picture = client.poster(
+            arguments.portrait,
+            arguments.speech,
+            **_options(arguments),
+            timeout=arguments.timeout,
+            request_id=arguments.request_id,
+        )
     if arguments.output == _STDOUT:
         sys.stdout.buffer.write(picture)
     else:
@@ -113,7 +130,12 @@ def _status(arguments: argparse.Namespace) -> None:
 def _client(arguments: argparse.Namespace) -> SadTalkerClient:
     tls = TLS(arguments.tls_ca, arguments.tls_key, arguments.tls_cert)
     wanted = arguments.tls or tls != TLS()
-    return SadTalkerClient(arguments.url, tls=tls if wanted else None, metadata=dict(arguments.metadata))
+    return SadTalkerClient(
+        arguments.url,
+        tls=tls if wanted else None,
+        metadata=dict(arguments.metadata),
+        upload_limits=UNLIMITED if getattr(arguments, "any_size", False) else UploadLimits(),
+    )
 
 
 def _key_and_value(text: str) -> tuple[str, str]:
@@ -124,7 +146,7 @@ def _key_and_value(text: str) -> tuple[str, str]:
 
 
 def _key_frames(text: str) -> list[tuple[float, float]]:
-    """`0:0,1.5:20` are 0 degrees at 0 s and 20 at 1.5 s; a number alone is an angle that stays."""
+    """Parse `0:0,1.5:20`, 0 degrees at 0 s and 20 at 1.5 s; a number alone is a constant angle."""
     try:
         points = [point.split(":") for point in text.split(",")]
         if len(points) == 1 and len(points[0]) == 1:
@@ -141,6 +163,13 @@ def _seconds(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"expected SECONDS,..., got {text!r}") from None
 
 
+def _version() -> str:
+    try:
+        return metadata.version("sadtalker-triton")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "(not installed)"
+
+
 def _parser() -> argparse.ArgumentParser:
     connection = argparse.ArgumentParser(add_help=False)
     group = connection.add_argument_group("connection")
@@ -154,16 +183,19 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     parser = argparse.ArgumentParser(prog="sadtalker", description="Talking-head videos from a SadTalker server.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument("portrait", metavar="PORTRAIT", help="a picture with one face")
     asked.add_argument("speech", metavar="SPEECH", nargs="?", help="a recording, in any audio format")
     asked.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after this long (default: never)")
+    asked.add_argument("--request-id", metavar="ID", help="name in the server's log and traces (default: a random one)")
+    asked.add_argument("--any-size", action="store_true", help="send large files, too, and let the server judge them")
     group = asked.add_argument_group("instead of speech")
     group.add_argument("--driving", metavar="VIDEO", help="move as the face in this video; speech is then only heard")
     group.add_argument("--idle", type=float, metavar="SECONDS", help="a seamless loop of this length")
-    group = asked.add_argument_group("options, the server's defaults apply")
+    group = asked.add_argument_group("options (the server's defaults apply)")
     group.add_argument("--pose-style", type=int, metavar="N", help="manner of moving the head, 0 to 45")
     group.add_argument("--expression-scale", type=float, metavar="X", help="strength of the expression, 1 is natural")
     group.add_argument("--head-motion-scale", type=float, metavar="X", help="how far the head moves, 1 is natural")
@@ -175,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="S:DEG,...",
             help=f"the head's angle {meaning}, at these seconds, smooth in between, as 0:0,1.5:20,3:-10; or one angle",
         )
-    group.add_argument("--seed", type=int, metavar="N", help="draws head motion and blinks")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of head motion and blinks")
     group.add_argument("--no-blink", dest="blink", action="store_const", const=False, help="never blink")
     group.add_argument("--blink-rate", type=float, metavar="N", help="blinks per minute")
     group.add_argument("--blink-times", type=_seconds, metavar="S,...", help="blink at these seconds")
@@ -194,9 +226,11 @@ def _parser() -> argparse.ArgumentParser:
     animate.add_argument("-o", "--output", metavar="MP4", required=True, help="the file to write; - streams to a pipe")
     animate.add_argument("--json", action="store_true", help="print the figures of the run as JSON")
 
-    poster = commands.add_parser("poster", parents=[connection, asked], help="make its first frame, a PNG picture")
+    poster = commands.add_parser(
+        "poster", parents=[connection, asked], help="make the video's first frame, a PNG picture"
+    )
     poster.set_defaults(run=_poster)
-    poster.add_argument("-o", "--output", metavar="PNG", required=True, help="the file to write; - is for a pipe")
+    poster.add_argument("-o", "--output", metavar="PNG", required=True, help="the file to write; - writes to a pipe")
 
     status = commands.add_parser("status", parents=[connection], help="say whether the server is ready")
     status.set_defaults(run=_status)

@@ -1,4 +1,4 @@
-"""The client for ordinary, blocking code."""
+"""The blocking client."""
 
 import os
 import time
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from ._channel import READINESS_POLL_SECONDS, TLS, Endpoint
-from ._exceptions import SadTalkerError, ServerUnavailableError, from_rpc, means_not_ready
+from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
+from ._exceptions import SadTalkerError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
 from ._options import Options
 from ._wire import MODEL, Fragment, ResponseReader, build_request
@@ -19,27 +19,15 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class SadTalkerClient:
+class SadTalkerClient(BaseClient):
     """A connection to a server; use it as a context manager or `close` it. Threads may share it.
 
-    `url` is `host:port`, or any gRPC target: behind `dns:///name:port` every address of the name gets its share of
-    the animations. `timeout` is in seconds for a whole animation, None for no limit. `tls` encrypts: True with
-    the usual certificate authorities, or a `TLS`. `metadata` goes with every call, for instance an authorization.
-    Nothing is sent before the first call. Raises InvalidInputError for a malformed url or an unreadable certificate.
+    `url` is `host:port`, or any gRPC target: with `dns:///name:port` the animations are spread over all addresses of
+    the name. `timeout` is in seconds for a whole animation, None for no limit. `tls` encrypts: True with the usual
+    certificate authorities, or a `TLS`. `metadata` goes with every call, for instance an authorization.
+    `upload_limits` are checked before anything is sent. Nothing is sent before the first call. Raises
+    InvalidInputError for a malformed url or an unreadable certificate.
     """
-
-    def __init__(
-        self,
-        url: str = "127.0.0.1:8001",
-        *,
-        timeout: float | None = None,
-        tls: TLS | bool | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        self._endpoint = Endpoint(url, tls, metadata)
-        self._timeout = timeout
-        self._channel = self._endpoint.open(grpc)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def animate(
         self,
@@ -47,17 +35,19 @@ class SadTalkerClient:
         speech: Source | None = None,
         *,
         timeout: float | None = None,
+        request_id: str | None = None,
         **options: "Unpack[Options]",
     ) -> "Animation":
-        """Sends one portrait and what moves it, files as bytes or by path; returns the running animation.
+        """Send a portrait and what moves it, files as bytes or by path, and return the running animation.
 
-        That is a recording of speech, in any audio format, or one of the options `driving` and `idle`. `options` are
-        those of `Options`, each with its unit and range. `timeout` replaces the client's.
+        A recording of speech, in any audio format, moves it, or one of the options `driving` and `idle`. `options` are
+        those of `Options`, each with its unit and range. `timeout` replaces the client's. `request_id` names the
+        request in the server's log and traces: up to 128 letters, digits and characters of ._:/+=-, by default random.
 
-        Raises InvalidInputError at once for a file that cannot be read or an option of a wrong type; everything that
-        the server has to say comes while the animation is iterated.
+        Raises InvalidInputError at once for a file that cannot be read or is too large, and for an option of a wrong
+        type; the server's errors are raised while the animation is iterated.
         """
-        return self._send(build_request(portrait, speech, options), timeout)
+        return self._send(portrait, speech, options, timeout, request_id)
 
     def poster(
         self,
@@ -65,16 +55,17 @@ class SadTalkerClient:
         speech: Source | None = None,
         *,
         timeout: float | None = None,
+        request_id: str | None = None,
         **options: "Unpack[Options]",
     ) -> bytes:
-        """The first frame of the animation that `animate` would make of the same arguments, as a PNG file.
+        """Return the first frame of the animation that `animate` would make of the same arguments, as a PNG file.
 
         Of a portrait alone it is that of an `idle` loop: the face at rest. Raises what `animate` and its iteration do.
         """
-        return self._send(build_request(portrait, speech, options, poster=True), timeout).read()
+        return self._send(portrait, speech, options, timeout, request_id, poster=True).read()
 
     def is_ready(self, timeout: float = 5.0) -> bool:
-        """Whether the server answers within `timeout` seconds that it can animate now."""
+        """Return whether the server answers within `timeout` seconds that it can animate now."""
         options = {"timeout": timeout, "metadata": self._endpoint.metadata}
         try:
             return bool(
@@ -87,24 +78,42 @@ class SadTalkerClient:
             raise from_rpc(error, self._endpoint.url) from error
 
     def wait_until_ready(self, timeout: float) -> None:
-        """Returns as soon as `is_ready`; raises ServerUnavailableError after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while not self.is_ready(max(deadline - time.monotonic(), READINESS_POLL_SECONDS)):
-            if time.monotonic() > deadline:
-                raise ServerUnavailableError(f"{self._endpoint.url} was not ready within {timeout:g} s")
+        """Wait until the server is ready; raises ServerUnavailableError after `timeout` seconds."""
+        for seconds in self._readiness_checks(timeout):
+            if self.is_ready(seconds):
+                return
             time.sleep(READINESS_POLL_SECONDS)
 
     def close(self) -> None:
-        """Ends the connection and cancels the animations that still run over it."""
+        """Close the connection and cancel the animations that still run over it."""
         self._channel.close()
 
-    def _send(self, request: Any, timeout: float | None) -> "Animation":
+    def _send(
+        self,
+        portrait: Source,
+        speech: Source | None,
+        options: Mapping[str, Any],
+        timeout: float | None,
+        request_id: str | None,
+        poster: bool = False,
+    ) -> "Animation":
+        request_id = checked_request_id(request_id)
+        request = build_request(
+            portrait, speech, options, poster=poster, request_id=request_id, limits=self._upload_limits
+        )
         call = self._stub.ModelStreamInfer(
             iter([request]),
             timeout=self._timeout if timeout is None else timeout,
             metadata=self._endpoint.metadata,
         )
-        return Animation(call, self._endpoint.url)
+        return Animation(call, self._endpoint.url, request_id)
+
+    def _open(self) -> Any:
+        return self._endpoint.open(grpc)
+
+    @property
+    def _stub(self) -> Any:
+        return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def __enter__(self) -> "SadTalkerClient":
         return self
@@ -117,10 +126,12 @@ class Animation(Iterator[Fragment]):
     """A video that is being made: iterate its fragments as they arrive, or `read` or `save` the whole.
 
     Every way of using it raises the exceptions of `SadTalkerError` when the server refuses, fails or cannot be reached.
-    Leaving it early (`with`, `cancel`, or simply dropping it) stops the work on the server.
+    Leaving it early (`with`, `cancel`, or simply dropping it) stops the work on the server. `request_id` names it in
+    the server's log and traces.
     """
 
-    def __init__(self, call: Any, url: str) -> None:
+    def __init__(self, call: Any, url: str, request_id: str) -> None:
+        self.request_id = request_id
         self._call = call
         self._url = url
         self._responses = ResponseReader(url)
@@ -132,19 +143,20 @@ class Animation(Iterator[Fragment]):
                     return fragment
             self._responses.end()
         except grpc.RpcError as error:
-            raise from_rpc(error, self._url) from error
-        except SadTalkerError:
+            raise from_rpc(error, self._url, self.request_id) from error
+        except SadTalkerError as error:
+            error.request_id = self.request_id
             self.cancel()
             raise
         raise StopIteration
 
     def read(self) -> bytes:
-        """The whole MP4, or what has not been iterated of it."""
+        """Return the whole MP4, or what has not been iterated of it."""
         with self:
             return b"".join(fragment.data for fragment in self)
 
     def save(self, path: str | os.PathLike[str], on_progress: Callable[[Fragment], object] | None = None) -> None:
-        """Writes the MP4 to `path`, which appears only when the video is complete; `on_progress` sees each fragment.
+        """Write the MP4 to `path`, which appears only when the video is complete; `on_progress` gets each fragment.
 
         Raises OSError if the file cannot be written. Whatever goes wrong, the server's work is cancelled.
         """
@@ -155,7 +167,7 @@ class Animation(Iterator[Fragment]):
                     on_progress(fragment)
 
     def cancel(self) -> None:
-        """Stops the work on the server; iterating on raises AnimationCancelledError. Without effect on a finished one.
+        """Stop the work on the server; iterating on raises AnimationCancelledError. A finished one is not affected.
 
         May be called from another thread.
         """

@@ -1,9 +1,9 @@
-"""Everything that can go wrong, as one tree.
+"""All exceptions of this package, as one tree.
 
 SadTalkerError                  base of all below
-├── InvalidInputError           portrait, speech or an option was refused; sending it again is of no use
+├── InvalidInputError           portrait, speech or an option was refused; sending it again does not help
 ├── ServerUnavailableError      no server there, not ready, or shutting down; try again later or elsewhere
-│   └── QueueFullError          the server is busy and took the request off its hands at once
+│   └── QueueFullError          the server has too many requests waiting and refused this one at once
 ├── DeadlineExceededError       the timeout passed before the last fragment came
 ├── AnimationCancelledError     cancelled, by this side or by something between it and the server
 ├── ServerError                 the server failed while working on a good request
@@ -18,35 +18,40 @@ import grpc
 
 
 class SadTalkerError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose.
+
+    `request_id` is the failed request's in the server's log and traces, None where none was sent.
+    """
+
+    request_id: str | None = None
 
 
 class InvalidInputError(SadTalkerError):
-    """The portrait, the speech or an option was refused; the message says what was expected and what came."""
+    """Refusal of the portrait, the speech or an option; the message says what was expected and what was given."""
 
 
 class ServerUnavailableError(SadTalkerError):
-    """Nothing answers at the address, or the server there is not ready or is shutting down."""
+    """No answer at the address, or from a server that is not ready or shutting down."""
 
 
 class QueueFullError(ServerUnavailableError):
-    """The server has as many requests waiting as it accepts."""
+    """Refusal by a server that has as many requests waiting as it accepts."""
 
 
 class DeadlineExceededError(SadTalkerError):
-    """The timeout passed before the animation was complete."""
+    """End of the timeout before the animation was complete."""
 
 
 class AnimationCancelledError(SadTalkerError):
-    """The animation was cancelled before it was complete."""
+    """Cancellation of the animation before it was complete."""
 
 
 class ServerError(SadTalkerError):
-    """The server failed while working on the request."""
+    """Failure of the server while working on the request."""
 
 
 class ProtocolError(SadTalkerError):
-    """The server's answer breaks the contract of the model `sadtalker`."""
+    """Answer that breaks the contract of the model `sadtalker`."""
 
 
 # Triton refuses some requests before a model sees them, and names no status for these in a stream.
@@ -57,26 +62,28 @@ _UNAVAILABLE_TEXTS = (
     "Server not ready",
     "Stub process",
 )
-_ROUTE = re.compile(r"^(\[request id: [^]]*\] |in ensemble '[^']*', )+")  # what Triton puts before a model's words
+_ROUTE = re.compile(r"^(\[request id: [^]]*\] |in ensemble '[^']*', )+")  # what Triton puts before a model's message
 
 
-def from_rpc(error: grpc.RpcError, url: str) -> SadTalkerError:
-    """The exception for a call to `url` that gRPC itself reports as failed."""
-    return _from_status(error.code(), error.details() or "no details", url)
+def from_rpc(error: grpc.RpcError, url: str, request_id: str | None = None) -> SadTalkerError:
+    """Return the exception for a call to `url` that gRPC itself reports as failed."""
+    failure = _from_status(error.code(), error.details() or "no details", url)
+    failure.request_id = request_id
+    return failure
 
 
 def means_not_ready(error: grpc.RpcError) -> bool:
-    """Whether a failed question for readiness is an answer to it."""
+    """Return whether the failure of a readiness check means that the server is not ready."""
     return error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def from_server_text(text: str, url: str) -> SadTalkerError:
-    """The exception for an error message inside a stream.
+    """Return the exception for an error message inside a stream.
 
     Triton delivers a failed request of a decoupled model as a bare sentence. (Its header `triton_grpc_error` asks
-    for a status instead, but a server of version 2.51 crashes when such a stream is also cancelled.) Calls between
-    models lose the status, too. So the model that finds fault with its input begins the sentence with the status,
-    as in "INVALID_ARGUMENT: the portrait shows no face".
+    for a status instead, but Triton 2.51 crashes when such a stream is also cancelled.) Calls between models lose the
+    status, too. So a model that refuses its input begins the sentence with the status, as in
+    "INVALID_ARGUMENT: the portrait shows no face".
     """
     text = _ROUTE.sub("", text)
     name, colon, sentence = text.partition(": ")

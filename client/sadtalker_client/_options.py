@@ -1,4 +1,4 @@
-"""What may be asked of an animation besides its portrait and speech."""
+"""Options of an animation, and how they are packed into tensors."""
 
 import operator
 import struct
@@ -8,32 +8,33 @@ from typing import Any, TypeAlias, TypedDict
 import numpy as np
 
 from ._exceptions import InvalidInputError
-from ._files import Source, read_source
+from ._files import Source, UploadLimits, read_source
 
 KeyFrames: TypeAlias = float | Sequence[tuple[float, float]]
 """A curve: (seconds, degrees) at increasing times, or one number for a constant."""
 
 
 class Options(TypedDict, total=False):
-    """Options of `animate`. One that is left out or None takes the server's default; the server judges the ranges."""
+    """Options of `animate`. The server's default applies to those left out or None; the server checks the ranges."""
 
     pose_style: int | None
-    """Which of the learned manners of moving the head: 0 to 45."""
+    """Learned style of head motion, 0 to 45."""
     expression_scale: float | None
-    """Factor on the expression, mouth included: 0 to 3, 1 is natural."""
+    """Factor on the expression, mouth included: 0 to 3; 1 is natural."""
     head_motion_scale: float | None
     """Factor on how far the head moves from its pose in the portrait: 0 to 3."""
     still: bool | None
     """Whether to hold the head as in the portrait."""
     yaw: KeyFrames | None
-    """The head's angle to the side, -90 to 90 degrees, 0 is frontal. Between key frames it moves smoothly, before the
-    first and after the last it rests. Signs belong to the weights: with the demo's, positive is the picture's right."""
+    """The head's angle to the side, -90 to 90 degrees; 0 is frontal. It moves smoothly between key frames and rests
+    before the first and after the last. The sign convention depends on the weights; with the demo weights, positive
+    yaw turns to the picture's right."""
     pitch: KeyFrames | None
-    """The head's angle up (the demo's positive) and down, as `yaw`."""
+    """The head's angle up (positive with the demo weights) and down, as `yaw`."""
     roll: KeyFrames | None
-    """The head's tilt, as `yaw`; with the demo's weights, positive is clockwise."""
+    """The head's tilt, as `yaw`; with the demo weights, positive is clockwise."""
     seed: int | None
-    """Draws head motion and blinks; the same seed gives the same bytes. From 0 on."""
+    """Seed of head motion and blinks, from 0 on; the same seed gives the same bytes."""
     blink: bool | None
     """Whether to blink."""
     blink_rate: float | None
@@ -41,22 +42,22 @@ class Options(TypedDict, total=False):
     blink_times: Sequence[float] | None
     """Seconds at which the eyes begin to close, instead of random ones."""
     blink_reference: Source | None
-    """A video, in any format, whose face lends its eyes, and the expression around them, to the speech."""
+    """A video, in any format, from whose face the eyes and the expression around them are taken."""
     pose_reference: Source | None
-    """A video whose face moves the head instead of the speech; a short one goes back and forth."""
+    """A video whose face moves the head instead of the speech; a short one is played back and forth."""
     driving: Source | None
-    """A video whose face moves the portrait, expression and pose, frame by frame at 25 per second. Speech, if there is
-    any, is then only heard; without it the video's own sound is."""
+    """A video whose face moves the portrait, expression and pose, frame by frame at 25 per second. The speech, if
+    given, is then only heard; otherwise the video's own sound is."""
     idle: float | None
     """Seconds, from 1 on, of a loop without speech: the last frame continues into the first."""
     settle: float | None
     """Seconds, 0 to 10, in which the face leaves its rest at the beginning and returns to it at the end, so that
     videos, and an idle loop between them, can be joined without a jump."""
     size: int | None
-    """Edge of the picture in pixels; it must be what the server renders."""
+    """Width and height of the picture in pixels; it must be what the server renders."""
     crop: str | None
-    """What the video shows: "crop", the face; "extcrop", more around it; "resize", the picture squeezed into a square;
-    "full" and "extfull", the whole picture in its own size, with the face, or more around it, blended in."""
+    """Part of the picture to show: "crop", the face; "extcrop", more around it; "resize", the picture squeezed into a
+    square; "full" and "extfull", the whole picture in its own size, with the face, or more around it, blended in."""
     face_index: int | None
     """Which of several faces: from left to right, from 0 on. By default the main one: the largest, or the clearest
     where the server has no learned detector."""
@@ -86,7 +87,7 @@ DATATYPES = {
     "face_index": "INT32",
     "enhance": "BYTES",
 }
-FILES = {"blink_reference", "pose_reference", "driving"}  # whose bytes are sent
+FILES = {"blink_reference", "pose_reference", "driving"}  # videos, sent as bytes
 SHAPES = {"yaw": (-1, 2), "pitch": (-1, 2), "roll": (-1, 2), "blink_times": (-1,)}  # of all others: (1,)
 
 PACKING = {"INT32": "<i", "INT64": "<q", "FP32": "<f", "BOOL": "<?"}
@@ -95,18 +96,21 @@ _SHAPE_WORDS = {(-1, 2): "a number or pairs of seconds and degrees", (-1,): "a s
 
 
 def pack_bytes(content: bytes) -> bytes:
-    """One element of a tensor of BYTES."""
+    """Return one element of a tensor of BYTES."""
     return struct.pack("<I", len(content)) + content
 
 
-def pack_option(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
-    """The shape and content of an option's tensor; raises InvalidInputError for a value of another type."""
+def pack_option(name: str, value: Any, limits: UploadLimits) -> tuple[tuple[int, ...], bytes]:
+    """Return the shape and content of an option's tensor.
+
+    Raises InvalidInputError for a value of another type and for a video beyond `limits`.
+    """
     if name in SHAPES:
         return _pack_array(name, value)
     datatype = DATATYPES[name]
     if datatype == "BYTES":
         if name in FILES:
-            return (1,), pack_bytes(read_source(name, value))
+            return (1,), pack_bytes(read_source(name, value, limits.video))
         if not isinstance(value, str):
             raise InvalidInputError(f"{name}: expected a string, got {value!r}")
         return (1,), pack_bytes(value.encode())

@@ -1,4 +1,4 @@
-"""How fast a video comes, and showing it to a person."""
+"""Measuring how fast a video arrives, and showing it on a terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Meter:
-    """Measures one animation from its construction on; `clock` gives seconds."""
+    """Stopwatch of one animation, started by its construction; `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class Meter:
         self.bytes = 0
 
     def add(self, fragment: Fragment) -> None:
-        """To be called when a fragment has arrived."""
+        """Count a fragment that has arrived."""
         self.seconds = self._clock() - self._start
         if self.first_fragment_seconds is None:
             self.first_fragment_seconds = self.seconds
@@ -33,16 +33,16 @@ class Meter:
 
     @property
     def frames_per_second(self) -> float:
-        """Frames made per second of waiting."""
+        """Return frames per second of waiting."""
         return self.frames / self.seconds if self.seconds else 0.0
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of waiting per second of video: below 1 is faster than real time."""
+        """Return seconds of waiting per second of video: below 1 is faster than real time."""
         return self.seconds * FRAMES_PER_SECOND / self.frames if self.frames else 0.0
 
     def report(self) -> dict[str, float | int | None]:
-        """All figures under the names that `--json` prints."""
+        """Return all figures, under the names that `--json` prints."""
         return {
             "frames": self.frames,
             "bytes": self.bytes,
@@ -62,23 +62,21 @@ class Meter:
 
 @contextmanager
 def shown_progress(meter: Meter) -> Iterator[Callable[[Fragment], None]]:
-    """A callback for fragments that feeds `meter` and shows it on stderr: a bar on a terminal, lines elsewhere."""
+    """Provide a callback for fragments that feeds `meter` and shows it on stderr: a bar on a terminal, else lines."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(meter, console)
         return
-    columns = (
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} frames"),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
+    # At most 70 columns wide: whatever does not fit into the terminal's 80 is cut off.
+    columns = (BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("waiting for the first fragment", total=0)
+        task = progress.add_task("waiting for the first fragment", total=None)
 
         def show(fragment: Fragment) -> None:
             meter.add(fragment)
-            progress.update(task, completed=fragment.frames_done, total=fragment.frames_total, description=str(meter))
+            done, total = fragment.frames_done, fragment.frames_total
+            description = f"{done}/{total} frames, {meter.frames_per_second:.1f} frames/s"
+            progress.update(task, completed=done, total=total, description=description)
 
         yield show
 

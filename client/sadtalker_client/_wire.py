@@ -1,4 +1,4 @@
-"""The model `sadtalker` on the wire: one request, and what may be said in return. No input or output happens here."""
+"""Requests to the model `sadtalker` and its responses, as protobuf messages; docs/protocol.md describes them."""
 
 import struct
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from tritonclient.grpc import service_pb2
 
 from ._exceptions import InvalidInputError, ProtocolError, from_server_text
-from ._files import Source, read_source
+from ._files import UNLIMITED, Source, UploadLimits, read_source
 from ._options import DATATYPES, PACKING, pack_bytes, pack_option
 
 MODEL = "sadtalker"
@@ -24,8 +24,10 @@ _MAX_REQUEST_BYTES = 2**31 - 2**16  # a protobuf message ends at 2 GiB; the rest
 class Fragment:
     """The next piece of the video.
 
-    `data` are bytes of one fragmented MP4 (H.264 at 25 frames per second, AAC): joined in order they are the file,
-    and a player may start with the first. `frames_done` of `frames_total` frames are contained up to here.
+    `data` are bytes of one fragmented MP4 (H.264 at 25 frames per second, AAC). Joined in order they are the file, and
+    each can be decoded as soon as it is there. A web page appends them to a buffer of Media Source Extensions; a
+    plain `<video src>` in Chromium waits for some 60 kB before it shows a picture. `frames_done` of `frames_total`
+    frames are contained up to here.
     """
 
     data: bytes
@@ -34,32 +36,44 @@ class Fragment:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1."""
+        """Share of the frames that are done, 0 to 1."""
         return self.frames_done / self.frames_total
 
 
-def build_request(portrait: Source, speech: Source | None, options: Mapping[str, Any], *, poster: bool = False) -> Any:
-    """A `ModelInferRequest`. An option that is None is left out, so that the server's default applies.
+def build_request(
+    portrait: Source,
+    speech: Source | None,
+    options: Mapping[str, Any],
+    *,
+    poster: bool = False,
+    request_id: str = "",
+    limits: UploadLimits = UNLIMITED,
+) -> Any:
+    """Return a `ModelInferRequest`. An option that is None is left out, so that the server's default applies.
 
-    Raises TypeError for an option that does not exist, as Python does.
+    Raises InvalidInputError for files that cannot be sent and options of a wrong type, and TypeError, as Python does,
+    for an option that does not exist.
     """
     if unknown := options.keys() - DATATYPES.keys():
         raise TypeError(f"unexpected option: {', '.join(sorted(unknown))}")
-    files = {"image": ("portrait", portrait)} | ({} if speech is None else {"audio": ("speech", speech)})
-    tensors: list[tuple[str, str, tuple[int, ...], bytes]] = [
-        (tensor, "BYTES", (1,), pack_bytes(read_source(name, source))) for tensor, (name, source) in files.items()
-    ]
+    picture = read_source("portrait", portrait, limits.picture)
+    tensors: list[tuple[str, str, tuple[int, ...], bytes]] = [("image", "BYTES", (1,), pack_bytes(picture))]
+    if speech is not None:
+        recording = read_source("speech", speech, limits.speech)
+        tensors.append(("audio", "BYTES", (1,), pack_bytes(recording)))
     tensors += [
-        (name, DATATYPES[name], *pack_option(name, value)) for name, value in options.items() if value is not None
+        (name, DATATYPES[name], *pack_option(name, value, limits))
+        for name, value in options.items()
+        if value is not None
     ]
     if poster:
         tensors.append(("poster", "BOOL", (1,), struct.pack(PACKING["BOOL"], True)))
     size = sum(len(content) for *_, content in tensors)
     if size > _MAX_REQUEST_BYTES:
         raise InvalidInputError(
-            f"portrait, speech and options: expected at most {_MAX_REQUEST_BYTES} bytes, got {size}"
+            f"portrait, speech and options: expected at most {_MAX_REQUEST_BYTES} bytes together, got {size}"
         )
-    request = service_pb2.ModelInferRequest(model_name=MODEL)
+    request = service_pb2.ModelInferRequest(model_name=MODEL, id=request_id)
     request.parameters["triton_enable_empty_final_response"].bool_param = True
     for name, datatype, shape, content in tensors:
         request.inputs.add(name=name, datatype=datatype, shape=[1, *shape])
@@ -68,7 +82,7 @@ def build_request(portrait: Source, speech: Source | None, options: Mapping[str,
 
 
 class ResponseReader:
-    """Turns the responses to one request, in order, into fragments, and knows whether they are all there."""
+    """Reader of the responses to one request: turns them into fragments and knows whether they are all there."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -76,7 +90,7 @@ class ResponseReader:
         self._final = False
 
     def feed(self, response: Any) -> Fragment | None:
-        """The fragment in a `ModelStreamInferResponse`, None if it is empty; raises the error that it carries."""
+        """Return the fragment in a `ModelStreamInferResponse`, None if it is empty; raises the error that it holds."""
         if response.error_message:
             raise from_server_text(response.error_message, self._url)
         infer = response.infer_response
@@ -89,7 +103,7 @@ class ResponseReader:
         return self._last
 
     def end(self) -> None:
-        """To be called when the stream has ended; raises ProtocolError if something is missing."""
+        """Check, when the stream has ended, that nothing is missing; raises ProtocolError otherwise."""
         done, total = (self._last.frames_done, self._last.frames_total) if self._last else (0, "any")
         if not self._final or done != total:
             raise ProtocolError(f"{self._url} ended its answer after {done} of {total} frames")

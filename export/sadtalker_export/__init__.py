@@ -1,0 +1,1 @@
+"""From SadTalker's checkpoints to what Triton runs: networks, exact rewrites, ONNX files, TensorRT engines, gates."""

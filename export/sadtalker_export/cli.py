@@ -1,4 +1,4 @@
-"""`sadtalker-export`: one subcommand per module, imported only when it is the one asked for.
+"""`sadtalker-export`: one module of `commands` per subcommand, imported only when it is the one asked for.
 
 Exit codes: 0 done, 1 a check or a download failed, 2 the arguments or the files given cannot be used.
 """
@@ -6,41 +6,47 @@ Exit codes: 0 done, 1 a check or a download failed, 2 the arguments or the files
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .checkpoint.layout import CheckpointError
 from .errors import CheckFailedError, UsageError
 
+EXTRA = "export"  # the extra of pyproject.toml with the packages that the commands import
+
 
 @dataclass(frozen=True)
 class Command:
-    """A module with `add_arguments(parser)` and `run(args) -> int`."""
+    """A subcommand: the module of `commands` that has its name, and one line of help."""
 
     name: str
-    module: str
     summary: str
+
+    @property
+    def module(self) -> str:
+        """Return the module's name, relative to this package."""
+        return f".commands.{self.name}"
 
 
 COMMANDS = (
-    Command("weights", ".weights", "download the official checkpoint files, or write synthetic ones in their layout"),
-    Command("onnx", ".onnx_export", "export the networks into a Triton model repository"),
-    Command(
-        "tensorrt", ".tensorrt_export", "build TensorRT engines from the exported networks, on the GPU that runs them"
-    ),
-    Command("parity", ".parity", "compare the networks with reference figures"),
-    Command("precision", ".precision_gate", "compare frames in reduced precision with frames in single precision"),
-    Command("evaluate", ".evaluation.command", "measure in frames whether the demo's networks talk"),
-    Command("train", ".training.command", "train the demo's networks on faces and speech that are made for it"),
-    Command("flops", ".flops", "count the arithmetic of every network"),
+    Command("weights", "download the official checkpoint files, or write synthetic ones in their layout"),
+    Command("onnx", "export the networks into a Triton model repository"),
+    Command("tensorrt", "build TensorRT engines from the exported networks, on the GPU that runs them"),
+    Command("parity", "compare the networks with reference figures"),
+    Command("precision", "compare frames in reduced precision with frames in single precision"),
+    Command("flops", "count the arithmetic of every network"),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code; problems that a person can solve are one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded("sadtalker-export", lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="sadtalker-export", description="From SadTalker's checkpoints to ONNX models."
+        prog="sadtalker-export", description="Turn SadTalker's checkpoints into ONNX models and TensorRT engines."
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -50,17 +56,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     args = parser.parse_args(arguments)
+    return int(args.run(args))
+
+
+def guarded(program: str, run: Callable[[], int]) -> int:
+    """Return what `run` returns, or the exit code of what it raises, told in one line on stderr."""
     try:
-        return int(args.run(args))
+        return run()
     except CheckFailedError as error:
-        print(f"sadtalker-export: {error}", file=sys.stderr)
-        return 1
+        code, message = 1, str(error)
     except (UsageError, CheckpointError, OSError) as error:
-        print(f"sadtalker-export: {error}", file=sys.stderr)
-        return 2
+        code, message = 2, str(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package.startswith("sadtalker_"):
+            raise
+        code = 2
+        message = f"the package {package} is missing: run pip install '.[{EXTRA}]' in a checkout"
     except KeyboardInterrupt:
-        print("sadtalker-export: interrupted", file=sys.stderr)
-        return 130
+        code, message = 130, "interrupted"
+    print(f"{program}: {message}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What a command tells a person instead of a traceback."""
+"""Errors that a command shows as one line instead of a traceback."""
 
 
 class UsageError(Exception):
-    """Arguments or files that cannot be used; the message says what was expected and what came (exit code 2)."""
+    """An argument or a file that cannot be used; the message says what was expected and what came (exit code 2)."""
 
 
 class CheckFailedError(Exception):
-    """The work was done, or tried, and its result is not what it must be (exit code 1)."""
+    """A result that is not what it must be (exit code 1)."""

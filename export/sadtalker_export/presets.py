@@ -1,4 +1,4 @@
-"""Sizes of a whole set of networks, by name."""
+"""The layer widths of a whole set of networks, by preset name."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from .networks.spade_decoder import SpadeDecoderSize
 
 @dataclass(frozen=True)
 class Preset:
-    """`official` fits the published checkpoints; every preset has the same tensors at its interfaces."""
+    """The sizes of all networks; `official` fits the published checkpoints, every preset has the same interfaces."""
 
     name: str
     audio2exp: Audio2ExpSize = field(default_factory=Audio2ExpSize)
@@ -45,7 +45,7 @@ PRESETS = {
     for preset in (
         Preset("official"),
         Preset(
-            "tiny",  # same topology, small widths: seconds on a CPU, for tests and the demonstration
+            "tiny",  # same topology, small widths, synthetic weights: seconds on a CPU, for tests
             audio2exp=Audio2ExpSize(_TINY_AUDIO),
             audio2pose=Audio2PoseSize(_TINY_AUDIO, hidden=32, unet_widths=(4, 8, 16, 32)),
             face_reconstruction=FaceReconstructionSize(_TINY_RESNET),
@@ -62,7 +62,7 @@ PRESETS = {
             face_parser=FaceParserSize(widths=(8, 8, 8, 8, 8), blocks=1),
         ),
         Preset(
-            "demo",  # narrow but trained, by `sadtalker-export train`; see demo/README.md
+            "demo",  # narrow but trained, by `sadtalker-train`; see demo/README.md
             audio2exp=Audio2ExpSize(_DEMO_AUDIO),
             audio2pose=Audio2PoseSize(_TINY_AUDIO, hidden=64, unet_widths=(8, 16, 32, 64)),
             face_reconstruction=FaceReconstructionSize(ResNetSize(width=12, blocks=(1, 1, 1, 1))),

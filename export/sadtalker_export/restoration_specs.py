@@ -1,4 +1,4 @@
-"""The networks that find and restore faces, in the form they are exported: beside `specs.SPECS`, as they are optional.
+"""The specs of the networks that find and restore faces; unlike those in `specs.SPECS` they are optional.
 
 Each needs its own checkpoint file; `checkpoint.loading.load_restoration` loads those that are there.
 """
@@ -72,5 +72,6 @@ RESTORATION_SPECS = {
     )
 }
 
-# What a model repository may hold: all of SadTalker, and of these whose weights are there. No model asks the parser.
+# Everything a model repository may hold: all of SadTalker, and restoration where its weights are. No model calls
+# the parser.
 SERVED_SPECS = {**SPECS, **{name: spec for name, spec in RESTORATION_SPECS.items() if name != "face_parser"}}

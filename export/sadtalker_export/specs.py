@@ -1,4 +1,4 @@
-"""The one list of networks that are exported: names, tensors, and how each is put together."""
+"""The list of exported networks: their names, their tensors, and how each module is put together."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ FRAMES = 5  # per chunk: 0.2 s at 25 frames per second
 CHUNKED = frozenset({"driving_keypoints", "frames"})  # the renderer's tensors with one entry for each of them
 KEYPOINTS = 15
 COEFFICIENTS = EXPRESSION + POSE
-PLACEMENT = 3  # further ones of a face in a whole picture: scale and place of its 3-D alignment
+PLACEMENT = 3  # further coefficients of a face in a whole picture: scale and position of its 3-D alignment
 VOLUME = (32, 16, 64, 64)
 MEL = (80, 16)
 
@@ -31,7 +31,7 @@ Networks = Mapping[str, nn.Module]
 class TensorSpec:
     """One tensor at a network's boundary; `shape` is without the batch axis.
 
-    `low` and `high` bound the values that exports are checked with: what the network meets in use.
+    `low` and `high` bound the values that exports are checked with, as the network meets them in use.
     """
 
     name: str
@@ -54,8 +54,9 @@ class BatchProfile:
 class NetworkSpec:
     """One exported network: `build` makes the module to export from the plain `networks` it names.
 
-    `tensorrt` is for networks that are worth an engine; `max` is the `max_batch_size` of the model's configuration.
-    `half` and `places` name what reduced precision is allowed to touch and what it is not, see `precision`.
+    `tensorrt` is set for networks that gain from an engine; its `max` is the `max_batch_size` of the model's
+    configuration. `half` and `position_inputs` name what reduced precision may and may not touch, see
+    `precision.forms`.
     """
 
     name: str
@@ -67,12 +68,12 @@ class NetworkSpec:
     tensorrt: BatchProfile | None = None
     half: tuple[str, ...] = ()  # submodules of what `build` makes that compute in float16 in an fp16 export
     half_tolerance: float = 0.0  # as `tolerance`, of the fp16 export against the float32 module
-    places: frozenset[str] = frozenset()  # inputs that are positions: bf16 must not round them
+    position_inputs: frozenset[str] = frozenset()  # which bf16 must not round
     for_cpu: Callable[[nn.Module, str], nn.Module] | None = None  # exact rewrite that pays on CPUs only, by precision
 
 
 class EncodePortrait(nn.Module):
-    """Appearance volume and canonical keypoints: all that the renderer needs to know about a portrait."""
+    """Appearance volume and canonical keypoints: everything the renderer needs to know about a portrait."""
 
     def __init__(self, appearance_encoder: nn.Module, keypoint_detector: nn.Module) -> None:
         super().__init__()
@@ -150,7 +151,7 @@ SPECS = {
             (
                 _CANONICAL,
                 TensorSpec("coefficient_windows", (FRAMES, COEFFICIENTS, WINDOW)),
-                TensorSpec("head_angles", (FRAMES, 3), low=-360, high=360),  # half of them stand for none
+                TensorSpec("head_angles", (FRAMES, 3), low=-360, high=360),  # half of these values mean: no angle given
             ),
             (TensorSpec("keypoints", (FRAMES, KEYPOINTS, 3)),),
             _only("motion"),
@@ -192,7 +193,7 @@ SPECS = {
                 "renderer.decoder",
             ),
             half_tolerance=4,
-            places=frozenset({"source_keypoints", "driving_keypoints"}),
+            position_inputs=frozenset({"source_keypoints", "driving_keypoints"}),
             for_cpu=lambda module, precision: for_cpu(module, FRAMES, precision),
         ),
     )
@@ -200,7 +201,7 @@ SPECS = {
 
 
 def at_size(spec: NetworkSpec, size: int) -> NetworkSpec:
-    """The spec of a network for pictures of another size; that of one that sees no pictures stays the same."""
+    """Return the spec of a network for pictures of another size; the spec itself if the network sees no pictures."""
     if spec.name not in SIZED or size == SIZE:
         return spec
     sides = {side: side * size // SIZE for side in (SIZE, VOLUME[-1])}
@@ -212,7 +213,7 @@ def at_size(spec: NetworkSpec, size: int) -> NetworkSpec:
 
 
 def with_frames(spec: NetworkSpec, frames: int) -> NetworkSpec:
-    """The spec of the renderer with chunks of another length; that of another network stays the same."""
+    """Return the renderer's spec with chunks of another length; any other network's spec as it is."""
 
     def resized(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         return tuple(

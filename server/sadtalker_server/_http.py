@@ -1,15 +1,17 @@
-"""One HTTP request to the server itself, past any proxy of the environment."""
+"""One HTTP request to a server of this machine, past any proxy of the environment."""
 
 from http.client import HTTPConnection, HTTPException
 
+_LONGEST_PAGE = 16 << 20
 
-def get(host: str, port: int, path: str) -> tuple[int, str]:
-    """Status and text of `path`; raises OSError when there is no answer within 5 seconds."""
-    connection = HTTPConnection(host, port, timeout=5)
+
+def get(host: str, port: int, path: str, timeout: float = 5.0) -> tuple[int, str]:
+    """Status and text of `path`; raises OSError when there is no answer within `timeout` seconds."""
+    connection = HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        return response.status, response.read().decode()
+        return response.status, response.read(_LONGEST_PAGE).decode(errors="replace")
     except HTTPException as error:
         raise ConnectionError(f"no HTTP answer: {error!r}") from error
     finally:

@@ -25,6 +25,7 @@ from sadtalker_runtime.onnx_backend.model import TritonPythonModel
 __all__ = ["TritonPythonModel"]
 '''
 _CONTAINER = "use the container image instead (k8s/image)"
+_SERVER_EXTRA = "pip install '.[server]' in a checkout of sadtalker-triton, or its release's wheel with that extra"
 _GLIBC = (2, 35)
 
 
@@ -63,7 +64,8 @@ def _embedded(folder: Path) -> Installation:
     _check_platform()
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
-        raise ServerError("no tritonserver on PATH, and none embedded: pip install 'sadtalker-triton[server]'")
+        raise ServerError(f"no tritonserver on PATH, and none embedded: {_SERVER_EXTRA}")
+    _check_numpy()
     # Symbolic links would not do: Triton refuses a backend library that lies outside its backend's folder.
     root = Path(spec.origin).parent / "tritonserver"
     shutil.copytree(root / "backends" / "python", folder / "python", ignore=shutil.ignore_patterns("__pycache__"))
@@ -98,7 +100,7 @@ def _add_onnxruntime(folder: Path) -> Path:
 def _onnxruntime_has_cuda() -> bool:
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
-        raise ServerError("the embedded tritonserver needs onnxruntime: pip install 'sadtalker-triton[server]'")
+        raise ServerError(f"the embedded tritonserver needs onnxruntime: {_SERVER_EXTRA}")
     return Path(spec.origin).with_name("capi").joinpath("libonnxruntime_providers_cuda.so").is_file()
 
 
@@ -111,6 +113,9 @@ def _check_platform() -> None:
         needed = ".".join(map(str, _GLIBC))
         found = f"{name} {version}".strip() or "another C library"
         raise ServerError(f"the embedded tritonserver needs glibc {needed} or newer, this is {found}; {_CONTAINER}")
+
+
+def _check_numpy() -> None:
     numpy = importlib.metadata.version("numpy")
     if not numpy.startswith("1."):
         raise ServerError(

@@ -1,16 +1,15 @@
 """Checks, before tritonserver starts, that a model repository has all its exported networks, from one export."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format  # type: ignore[import-untyped]
+from sadtalker_runtime.manifest import MANIFEST, ManifestError, read_manifest
 from tritonclient.grpc import model_config_pb2
 
 from sadtalker_server._errors import ServerError
 
-_MANIFEST = "exported.json"
 _EXPORTS = {"bf16": " --precision bf16", "512": " --size 512"}  # which export a configuration's networks come from
 
 
@@ -85,38 +84,32 @@ def _read_config(folder: Path, config_name: str | None) -> Any:
 
 
 def _check_networks(repository: Path, networks: dict[str, Path], config_name: str | None) -> str:
-    manifest = repository / _MANIFEST
+    manifest = repository / MANIFEST
     command = "run: sadtalker-export onnx --weights {} --repository " + str(repository)
     if not manifest.is_file():
         raise ServerError(
             f"{manifest} is missing, so {', '.join(networks)} were not exported yet; {command.format('demo')}"
         )
     try:
-        exported = json.loads(manifest.read_text())
-        preset = str(exported["preset"])
-        sizes = {name: _sizes(entry) for name, entry in exported["models"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ServerError(f"{manifest} cannot be read ({error!r}); {command.format('demo')}") from error
+        exported = read_manifest(repository)
+    except ManifestError as error:
+        raise ServerError(f"{error}; {command.format('demo')}") from error
+    preset = exported.preset
 
     problems = []
     for name, file in networks.items():
-        if name not in sizes:
-            problems.append(f"{name}: not among the networks of {_MANIFEST} ({', '.join(sizes) or 'none'})")
-        elif (expected := sizes[name].get(file.name)) is None:
-            problems.append(f"{name}: {file.name} is not among the files of {_MANIFEST} ({', '.join(sizes[name])})")
+        if name not in exported.models:
+            problems.append(f"{name}: not among the networks of {MANIFEST} ({', '.join(exported.models) or 'none'})")
+        elif (entry := exported.models[name].get(file.name)) is None:
+            files = ", ".join(exported.models[name])
+            problems.append(f"{name}: {file.name} is not among the files of {MANIFEST} ({files})")
         elif not file.is_file():
-            problems.append(f"{name}: {file} is missing; {_MANIFEST} has it with {expected} bytes (preset {preset})")
-        elif (size := file.stat().st_size) != expected:
+            problems.append(f"{name}: {file} is missing; {MANIFEST} has it with {entry.bytes} bytes (preset {preset})")
+        elif (size := file.stat().st_size) != entry.bytes:
             problems.append(
-                f"{name}: {file} has {size} bytes, {_MANIFEST} says {expected} (preset {preset}): "
+                f"{name}: {file} has {size} bytes, {MANIFEST} says {entry.bytes} (preset {preset}): "
                 "it comes from another export"
             )
     if problems:
         raise ServerError("\n".join([*problems, command.format(preset) + _EXPORTS.get(config_name or "", "")]))
     return preset
-
-
-def _sizes(entry: dict[str, Any]) -> dict[str, int]:
-    """Bytes of each file of a network: of `model.onnx` itself, and of other files under their names."""
-    others = {name: int(value["bytes"]) for name, value in entry.items() if isinstance(value, dict)}
-    return others if others and "bytes" not in entry else {"model.onnx": int(entry["bytes"]), **others}

@@ -1,43 +1,41 @@
-"""One tritonserver process: started, waited for until it is ready, stopped without leaving anything behind."""
+"""The server: tritonserver over a checked repository, an HTTP front for probes, and a watch over every process."""
 
-import ctypes
-import os
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 
-from sadtalker_server._drain import DRAIN_FILE, drain
 from sadtalker_server._errors import ServerError
-from sadtalker_server._http import get
+from sadtalker_server._front import Front, Page
 from sadtalker_server._installation import Installation, find_tritonserver
-from sadtalker_server._log import loaded_models, telling_lines
+from sadtalker_server._log import Log, loaded_models
+from sadtalker_server._orders import BREAK, ORDERS_FILE, Videos
 from sadtalker_server._ports import choose_ports
 from sadtalker_server._repository import Repository, check_repository, link_models
+from sadtalker_server._restriction import choose_key, key_headers, restriction
+from sadtalker_server._tritonserver import Tritonserver
+from sadtalker_server._workspace import Workspace, sweep
 
-_SHARED_MEMORY = Path("/dev/shm")
 _GRACE_SECS = 15.0  # for unloading models, after the exit timeout that Triton gives requests in flight
-_POLL_SECS = 0.1
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LIBC = ctypes.CDLL(None)
+_STARTS = 3  # all but the last may fail by chance
+_BREAKING_SECS = 10.0  # of the watch, for ending the videos and killing the rest
+_LOOPBACK = "127.0.0.1"
 
 
 class Server:
     """tritonserver on a model repository, ready inside `with Server(...) as server:` and stopped after it.
 
+    When a process of a model dies, tritonserver goes on as if nothing had happened, and requests hang. This class
+    watches them all: probes then get 503, running videos are answered with UNAVAILABLE, and the rest is killed.
+
     Args:
         model_repository: folder of models; its exported networks are checked before the start. Optional networks that
             are not installed are left out, with the ensembles that need them.
         host: address to listen on.
-        http_port, grpc_port, metrics_port: 0 takes a free port.
+        http_port: of `/healthz`, `/readyz` and `/metrics`; 0 takes a free port.
+        grpc_port: of the models; 0 takes a free port.
         tritonserver: "auto" (the one on PATH, else the embedded one), "embedded", or the path of a binary.
         model_config_name: variant of the models' configurations, `configs/<name>.pbtxt`.
         exit_timeout_secs: how long a stop waits for the videos and other requests in flight.
@@ -45,44 +43,54 @@ class Server:
         log_file: where tritonserver's log goes; None takes a temporary file that a clean stop removes, "stderr" this
             process's standard error.
         log_verbose: Triton's verbosity, 0 is off.
+        open_protocols: let every caller use Triton's protocols for shared memory, configuration, repository,
+            statistics, trace and logging; by default they ask for a key.
+        admin_key: that key; None takes the variable SADTALKER_ADMIN_KEY, and a random one where it is not set.
         extra_arguments: further arguments of tritonserver, which win over the ones made here.
         on_progress: called with the number of models loaded and the number of all, while they load.
 
     Entering raises ServerError when the repository is incomplete, a port is taken, no tritonserver can run here, or
-    it fails to become ready; leaving raises it when requests were still in flight after `exit_timeout_secs`.
-    tritonserver also stops when the thread that entered ends.
+    it fails to become ready; leaving raises it when a process had died, or when requests were still in flight after
+    `exit_timeout_secs`. tritonserver is killed when the thread that started it ends.
     """
 
     def __init__(
         self,
         model_repository: Path | str,
         *,
-        host: str = "127.0.0.1",
+        host: str = _LOOPBACK,
         http_port: int = 0,
         grpc_port: int = 0,
-        metrics_port: int = 0,
         tritonserver: str = "auto",
         model_config_name: str | None = None,
         exit_timeout_secs: int = 30,
         start_timeout_secs: float = 600.0,
         log_file: Path | str | None = None,
         log_verbose: int = 0,
+        open_protocols: bool = False,
+        admin_key: str | None = None,
         extra_arguments: Sequence[str] = (),
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._model_repository = Path(model_repository).resolve()
         self._host = host
-        self._ports = {"HTTP": http_port, "gRPC": grpc_port, "metrics": metrics_port}
+        self._ports = {"HTTP": http_port, "gRPC": grpc_port}
         self._tritonserver = tritonserver
         self._model_config_name = model_config_name
         self._exit_timeout_secs = exit_timeout_secs
         self._start_timeout_secs = start_timeout_secs
         self._log_file = log_file
         self._log_verbose = log_verbose
+        self._open_protocols = open_protocols
+        self._admin_key = admin_key
         self._extra_arguments = list(extra_arguments)
         self._on_progress = on_progress
-        self._shm_prefix = f"sadtalker_{os.getpid()}_{secrets.token_hex(4)}_"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._run: Tritonserver | None = None
+        self._videos: Videos | None = None
+        self._phase = "starting"  # then "ready", then "stopping"
+        self._dead: list[str] = []
+        self._restarts = 0
+        self._ended, self._unwatch = threading.Event(), threading.Event()
         self.stopped_cleanly = False  # no request was cut
 
     @property
@@ -92,45 +100,53 @@ class Server:
 
     @property
     def http_url(self) -> str:
-        """`http://host:port`."""
+        """`http://host:port`, of probes and metrics."""
         return f"http://{self._client_host}:{self._ports['HTTP']}"
 
     @property
     def metrics_url(self) -> str:
         """Address of the Prometheus page."""
-        return f"http://{self._client_host}:{self._ports['metrics']}/metrics"
+        return f"{self.http_url}/metrics"
+
+    @property
+    def admin_headers(self) -> dict[str, str]:
+        """gRPC metadata that opens the restricted protocols; empty where they are open."""
+        return {} if self._open_protocols or self._admin_key is None else key_headers(self._admin_key)
+
+    @property
+    def log_path(self) -> Path | None:
+        """File of tritonserver's log; None: standard error."""
+        return self._log.path
 
     @property
     def pid(self) -> int:
         """Process id of tritonserver."""
-        return self._running.pid
+        return self._running.process.pid
 
     @property
     def exit_code(self) -> int | None:
         """Exit code of tritonserver (negative: the signal that killed it); None while it runs or before its start."""
-        return None if self._process is None else self._process.poll()
+        return None if self._run is None else self._run.process.poll()
 
     def __enter__(self) -> "Server":
         self.repository: Repository = check_repository(self._model_repository, self._model_config_name)
+        if not self._open_protocols:
+            self._admin_key = choose_key(self._admin_key)
         self._ports = choose_ports(self._host, self._ports)
-        self._folder = Path(tempfile.mkdtemp(prefix="sadtalker-server-"))
+        sweep()
+        self._workspace = Workspace()
+        self._front: Front | None = None
         try:
             if self.repository.not_installed:
-                link_models(self._model_repository, self.repository.models, self._folder / "models")
-            backends = self._folder / "backends"
+                link_models(self._model_repository, self.repository.models, self._workspace.path / "models")
+            backends = self._workspace.path / "backends"
             backends.mkdir()
-            installation = find_tritonserver(self._tritonserver, backends)
-            self.log_path: Path | None = self._open_log()
-            self._process = self._launch(installation)
-            try:
-                self._wait_until_ready()
-            except ServerError:
-                # tritonserver 2.51 crashed in about one start of 25, before it had loaded any model.
-                if (self.exit_code or 0) >= 0:
-                    raise
-                self._kill_process_group()
-                self._process = self._launch(installation)
-                self._wait_until_ready()
+            self._installation: Installation = find_tritonserver(self._tritonserver, backends)
+            self._log = Log(self._log_file)
+            probes = {"/healthz": self._live, "/readyz": self._ready}
+            habits = {"/v2/health/live": self._live, "/v2/health/ready": self._ready}  # Triton's own paths
+            self._front = Front(self._host, self._ports["HTTP"], {**probes, **habits}, {"/metrics": self._metrics})
+            self._start()
         except BaseException:
             self._clean_up()
             raise
@@ -139,69 +155,117 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        process = self._running
-        ended_by_itself = process.poll() is not None
-        deadline = time.monotonic() + self._exit_timeout_secs
+        run, deadline = self._running, time.monotonic() + self._exit_timeout_secs
+        was_ready, self._phase = self._phase == "ready", "stopping"
         try:
-            drained = None
-            if not ended_by_itself:
-                drained = drain(self._folder / "draining", self._client_host, self._ports["metrics"], deadline)
-            with suppress(subprocess.TimeoutExpired):  # then the clean-up kills it
-                process.terminate()
-                # After a drain only unloading is left, and that may never end: Triton's Python backend (seen in 2.51,
-                # the same code in 2.71) reads whether a response was the last one from memory that it has given back,
-                # and so sometimes keeps a finished request, which keeps its model.
-                process.wait(_GRACE_SECS + (0.0 if drained else max(0.0, deadline - time.monotonic())))
-            self.stopped_cleanly = bool(drained) or (drained is None and process.poll() == 0)
+            if was_ready and self._videos is not None and not self._broken():
+                drained = self._videos.drain(deadline, self._broken)
+                self._unwatch.set()  # from here on processes end because they are asked to
+                if not self._broken():
+                    # After a drain only unloading is left, and that may never end: Triton's Python backend (seen in
+                    # 2.51, the same code in 2.71) reads whether a response was the last one from memory that it has
+                    # given back, and so sometimes keeps a finished request, which keeps its model.
+                    run.stop(_GRACE_SECS + (max(0.0, deadline - time.monotonic()) if drained is None else 0.0))
+                    self.stopped_cleanly = bool(drained) or (drained is None and self.exit_code == 0)
+            if self._broken():
+                self._ended.wait(_BREAKING_SECS)
         finally:
+            cut = f"did not drain within {self._exit_timeout_secs} s" if was_ready else "was stopped while it started"
             self._clean_up()
         if self.stopped_cleanly:
             if self._log_file is None and self.log_path is not None:
                 self.log_path.unlink(missing_ok=True)
         elif not isinstance(error, Exception):  # an error of the `with` block tells more than this one
-            what = "ended by itself" if ended_by_itself else f"did not drain within {self._exit_timeout_secs} s"
-            raise ServerError(self._failure(f"tritonserver {what} (exit code {process.returncode})"))
+            raise ServerError(self._log.explain(self.failure or f"tritonserver {cut} (exit code {self.exit_code})"))
 
     def wait(self) -> None:
-        """Return when tritonserver has ended by itself."""
-        self._running.wait()
+        """Return when a process has died and the others have been killed; `failure` says which."""
+        self._ended.wait()
+
+    def restart(self) -> None:
+        """Start tritonserver again, on the same ports, once `wait` has returned; raises ServerError."""
+        self._restarts += 1
+        self._phase, self._dead, self._videos = "starting", [], None
+        (self._workspace.path / "orders").unlink(missing_ok=True)
+        try:
+            self._start()
+        except ServerError:
+            self._dead = ["tritonserver"]
+            raise
 
     @property
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
+    def failure(self) -> str | None:
+        """What died, in words; None while everything lives."""
+        if not self._dead:
+            return None
+        if self._dead == ["tritonserver"]:
+            return f"tritonserver ended by itself (exit code {self.exit_code})"
+        return f"the process of {', '.join(dict.fromkeys(self._dead))} died"
+
+    @property
+    def _running(self) -> Tritonserver:
+        if self._run is None:
             raise ServerError("the server was not started: use it as a context manager")
-        return self._process
+        return self._run
 
     @property
     def _client_host(self) -> str:
-        return "127.0.0.1" if self._host == "0.0.0.0" else self._host
+        return _LOOPBACK if self._host == "0.0.0.0" else self._host
 
-    def _open_log(self) -> Path | None:
-        if self._log_file == "stderr":
-            return None
-        if self._log_file is None:
-            handle, name = tempfile.mkstemp(prefix="sadtalker-server-", suffix=".log")
-            os.close(handle)
-            return Path(name)
-        try:
-            Path(self._log_file).write_bytes(b"")
-        except OSError as error:
-            raise ServerError(f"log file {self._log_file} cannot be written: {error.strerror}") from error
-        return Path(self._log_file)
+    def _start(self) -> None:
+        """Start tritonserver, again where that fails by chance, and watch it once it is ready."""
+        environment = {**self._installation.environment, ORDERS_FILE: str(self._workspace.path / "orders")}
+        grpc_port = self._ports["gRPC"] if "--allow-grpc=false" not in self._extra_arguments else None
+        for left in reversed(range(_STARTS)):
+            metrics_port: int | None = choose_ports(_LOOPBACK, {"metrics": 0})["metrics"]
+            command = [str(self._installation.binary), *self._arguments(self._installation.backends, metrics_port)]
+            if "--allow-metrics=false" in self._extra_arguments:
+                metrics_port = None
+            run = self._run = Tritonserver(command, environment, self._log, [self._workspace.lock])
+            try:
+                run.wait_until_ready(
+                    self._client_host, grpc_port, metrics_port, self._start_timeout_secs, self._show_progress
+                )
+                break
+            except ServerError:
+                by_chance = run.failed_by_chance()
+                run.kill()
+                self._workspace.remove_regions()
+                if not (left and by_chance):
+                    raise
+        self._videos = Videos(self._workspace.path / "orders", _LOOPBACK, metrics_port)
+        self._ended.clear()
+        self._unwatch = threading.Event()
+        self._phase = "ready"
+        threading.Thread(target=self._watch, args=(run, self._videos), name="watch", daemon=True).start()
 
-    def _arguments(self, backends: Path | None) -> list[str]:
+    def _watch(self, run: Tritonserver, videos: Videos) -> None:
+        """When a process dies: have the videos ended where a model is left to do so, then kill the rest."""
+        if dead := run.watch(self._unwatch):
+            self._dead = dead
+            if not {"tritonserver", "sadtalker"} & set(dead):
+                videos.end(BREAK)
+            run.kill()
+            self._workspace.remove_regions()
+            self._ended.set()
+
+    def _broken(self) -> bool:
+        return bool(self._dead)
+
+    def _arguments(self, backends: Path | None, metrics_port: int | None) -> list[str]:
         own: dict[str, object] = {
-            "model-repository": self._folder / "models" if self.repository.not_installed else self._model_repository,
+            "model-repository": (
+                self._workspace.path / "models" if self.repository.not_installed else self._model_repository
+            ),
             "model-control-mode": "none",
             "strict-readiness": "true",
             "exit-on-error": "true",
             "exit-timeout-secs": self._exit_timeout_secs,
-            "http-address": self._host,
-            "http-port": self._ports["HTTP"],
+            "allow-http": "false",
             "grpc-address": self._host,
             "grpc-port": self._ports["gRPC"],
-            "metrics-address": self._host,
-            "metrics-port": self._ports["metrics"],
+            "metrics-address": _LOOPBACK,
+            "metrics-port": metrics_port,
             "metrics-config": "histogram_latencies=true",
         }
         if backends is not None:
@@ -211,70 +275,48 @@ class Server:
         if self._log_verbose:
             own["log-verbose"] = self._log_verbose
         options = [f"--{name}={value}" for name, value in own.items()]
+        if self._admin_key is not None and not self._open_protocols:
+            options += restriction(self._admin_key, self._extra_arguments)
         # A busy machine needs more than the usual 30 s to start a process of the Python backend.
-        for setting in (f"shm-region-prefix-name={self._shm_prefix}", "stub-timeout-seconds=120"):
+        for setting in (f"shm-region-prefix-name={self._workspace.region_prefix}", "stub-timeout-seconds=120"):
             options.append(f"--backend-config=python,{setting}")
         return [*options, "--disable-auto-complete-config", *self._extra_arguments]
 
-    def _launch(self, installation: Installation) -> subprocess.Popen[bytes]:
-        command = [str(installation.binary), *self._arguments(installation.backends)]
-        with nullcontext(sys.stderr) if self.log_path is None else self.log_path.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal must reach tritonserver once, as the stop that drains.
-            return subprocess.Popen(
-                command,
-                env={**installation.environment, DRAIN_FILE: str(self._folder / "draining")},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_stop_with_launcher,
-            )
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + self._start_timeout_secs
-        while not self._is_ready():
-            if (code := self._running.poll()) is not None:
-                raise ServerError(self._failure(f"tritonserver failed to start (exit code {code})"))
-            if time.monotonic() > deadline:
-                raise ServerError(self._failure(f"tritonserver was not ready within {self._start_timeout_secs:g} s"))
-            if self._on_progress is not None:
-                self._on_progress(len(loaded_models(self._log())), len(self.repository.models))
-            time.sleep(_POLL_SECS)
-
-    def _is_ready(self) -> bool:
-        try:
-            if get(self._client_host, self._ports["HTTP"], "/v2/health/ready")[0] != 200:
-                return False
-            for service in ("gRPC", "metrics"):  # which open a moment before and after HTTP
-                if f"--allow-{service.lower()}=false" not in self._extra_arguments:
-                    socket.create_connection((self._client_host, self._ports[service]), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def _log(self) -> str:
-        return self.log_path.read_text(errors="replace") if self.log_path is not None else ""
-
-    def _failure(self, what: str) -> str:
-        if self.log_path is None:
-            return f"{what}; its log above says why"
-        return f"{what}:\n{telling_lines(self._log())}\nThe whole log is in {self.log_path}"
+    def _show_progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(len(loaded_models(self._log.text())), len(self.repository.models))
 
     def _clean_up(self) -> None:
-        """Kill what is left of the process group, then remove its shared memory and its folder."""
-        self._kill_process_group()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Kill what is left, then remove its shared memory and its folder, and close the HTTP front."""
+        self._unwatch.set()
+        if self._run is not None:
+            self._run.kill()
+        self._workspace.remove()
+        if self._front is not None:
+            self._front.close()
 
-    def _kill_process_group(self) -> None:
-        """And remove its shared memory."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        for region in _SHARED_MEMORY.glob(f"{self._shm_prefix}*"):
-            region.unlink(missing_ok=True)
+    def _live(self) -> Page:
+        """Liveness: no process has died. A server that starts or stops is alive."""
+        dead = self.failure or (", ".join(self._running.dead()) if self._phase == "ready" else None)
+        return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{dead}\n") if dead else Page(HTTPStatus.OK, "alive\n")
 
+    def _ready(self) -> Page:
+        """Readiness: a video that comes now is made. Looks at the processes themselves, so that it is never late."""
+        if self._phase == "ready" and not self._dead and not self._running.dead():
+            return Page(HTTPStatus.OK, "ready\n")
+        state = "a process died" if self._phase == "ready" else self._phase
+        return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.failure or state}\n")
 
-def _stop_with_launcher() -> None:
-    """Runs in the new process: a launcher that is killed cannot stop tritonserver, so the kernel shall."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    def _metrics(self) -> Page:
+        """Triton's page, which a broken server no longer has, and this launcher's own gauges."""
+        ready, text = self._ready().status is HTTPStatus.OK, ""
+        if self._videos is not None and not self._dead and (ready or self._phase == "stopping"):
+            text = self._videos.page()
+        own = (
+            ("server_ready", "gauge", "Whether a video that comes now is made", int(ready)),
+            ("server_dead_processes", "gauge", "Processes that died and were not yet replaced", len(self._dead)),
+            ("server_restarts_total", "counter", "Starts of tritonserver after a process died", self._restarts),
+        )
+        for name, kind, description, value in own:
+            text += f"# HELP sadtalker_{name} {description}\n# TYPE sadtalker_{name} {kind}\nsadtalker_{name} {value}\n"
+        return Page(HTTPStatus.OK, text)

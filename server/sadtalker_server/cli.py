@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sadtalker_server import Server, ServerError
+from sadtalker_server._restart import serve
+from sadtalker_server._restriction import KEY_VARIABLE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,18 +28,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     columns = (SpinnerColumn(), TextColumn("loading models"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=console, transient=True, disable=log_file == "stderr")
     bar = progress.add_task("models", total=None)
+
+    def report(text: str) -> None:
+        console.print(f"sadtalker-server: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        admin_key = options.admin_key_file.read_text().strip() if options.admin_key_file else None
+    except OSError as error:
+        report(f"admin key file {options.admin_key_file} cannot be read: {error.strerror}")
+        return 1
     server = Server(
         options.model_repository,
         host=options.host,
         http_port=options.http_port,
         grpc_port=options.grpc_port,
-        metrics_port=options.metrics_port,
         tritonserver=options.tritonserver,
         model_config_name=options.model_config_name,
         exit_timeout_secs=options.exit_timeout_secs,
         start_timeout_secs=options.start_timeout_secs,
         log_file=log_file,
         log_verbose=options.log_verbose,
+        open_protocols=options.open_protocols,
+        admin_key=admin_key,
         extra_arguments=options.tritonserver_arguments,
         on_progress=lambda loaded, models: progress.update(bar, completed=loaded, total=models),
     )
@@ -46,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             with progress:
                 running.enter_context(server)
             print(_ready(server), flush=True)
-            server.wait()
+            serve(server, options.restart == "always", report)
     except KeyboardInterrupt:
         return 0 if server.stopped_cleanly else 1
     except ServerError as error:
-        console.print(f"sadtalker-server: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        report(str(error))
         return 1
     return 0
 
@@ -63,8 +75,7 @@ def _ready(server: Server) -> str:
         [
             f"ready: {len(server.repository.models)} models{preset}{missing}",
             f"  gRPC     {server.grpc_url}",
-            f"  HTTP     {server.http_url}",
-            f"  metrics  {server.metrics_url}",
+            f"  HTTP     {server.http_url} (/healthz, /readyz, /metrics)",
             f"  log      {server.log_path or 'standard error'}",
             "Ctrl-C stops it.",
         ]
@@ -89,13 +100,25 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--model-repository", type=Path, default="model_repository", metavar="DIR", help="models to serve (%(default)s)"
     )
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    add("--http-port", type=int, default=8000, metavar="PORT", help="%(default)s; 0 takes a free one")
-    add("--grpc-port", type=int, default=8001, metavar="PORT", help="%(default)s; 0 takes a free one")
-    add("--metrics-port", type=int, default=8002, metavar="PORT", help="%(default)s; 0 takes a free one")
+    add("--http-port", type=int, default=8000, metavar="PORT", help="probes and metrics (%(default)s; 0: a free one)")
+    add("--grpc-port", type=int, default=8001, metavar="PORT", help="models (%(default)s; 0: a free one)")
     add("--model-config-name", metavar="NAME", help="use configs/NAME.pbtxt of the models that have it")
     add("--tritonserver", default="auto", metavar="WHICH", help="auto (from PATH, else embedded), embedded, or a path")
     add("--exit-timeout-secs", type=int, default=30, metavar="S", help="let requests in flight finish (%(default)s)")
     add("--start-timeout-secs", type=float, default=600, metavar="S", help="give up if not ready by then (%(default)s)")
+    add(
+        "--restart",
+        choices=("never", "always"),
+        default="never",
+        help="what to do when a process has died: end with code 1, or start again on the same ports (%(default)s)",
+    )
+    add(
+        "--admin-key-file",
+        type=Path,
+        metavar="FILE",
+        help=f"has the key that shared memory, statistics, logging etc. ask for (else {KEY_VARIABLE}, else random)",
+    )
+    add("--open-protocols", action="store_true", help="ask nobody for that key")
     add("--log-file", metavar="FILE", help="tritonserver's log (stderr; in a terminal a temporary file)")
     add("--log-verbose", type=int, default=0, metavar="LEVEL", help="tritonserver's verbosity (%(default)s)")
     return parser.parse_args(own)

@@ -16,6 +16,7 @@ from sadtalker_client import (
     SadTalkerError,
     ServerError,
     ServerUnavailableError,
+    UploadLimits,
 )
 from tritonclient.grpc import service_pb2
 
@@ -49,7 +50,8 @@ def test_paths_and_bytes_send_the_same(server, face, tmp_path):
     speech.write_bytes(b"sound")
     face(server.url).read(*INPUT)
     face(server.url).read(portrait, str(speech))
-    assert server.requests[0] == server.requests[1]
+    assert server.requests[0].raw_input_contents == server.requests[1].raw_input_contents
+    assert server.requests[0].inputs == server.requests[1].inputs
 
 
 def test_a_poster_is_one_picture(server, face):
@@ -61,6 +63,51 @@ def test_a_poster_is_one_picture(server, face):
 def test_messages_beyond_four_megabytes(server, face):
     server.answer = lambda request: video(b"v" * 6_000_000)
     assert len(face(server.url).read(b"i" * 6_000_000, b"a" * 6_000_000)) == 6_000_000
+
+
+def test_every_request_has_an_id_of_its_own(server, face):
+    ids = [face(server.url).request_id(*INPUT) for _ in range(2)]
+    ids.append(face(server.url).request_id(*INPUT, request_id="order-17/b"))
+    assert [request.id for request in server.requests] == ids
+    assert len(set(ids)) == 3
+    assert ids[2] == "order-17/b"
+    assert all(len(each) == 32 for each in ids[:2])
+
+
+def test_a_poster_has_an_id_too(server, face):
+    face(server.url).poster(b"picture", request_id="poster-1")
+    assert server.requests[0].id == "poster-1"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda request: [error(f"[request id: {request.id}] INVALID_ARGUMENT: the portrait shows no face")],
+        lambda request: [grpc.StatusCode.UNAVAILABLE],
+        lambda request: [final()],
+    ],
+    ids=["refused", "status", "contract"],
+)
+def test_an_error_names_its_request(server, face, answer):
+    server.answer = answer
+    with pytest.raises(SadTalkerError) as caught:
+        face(server.url).read(*INPUT, request_id="order-17")
+    assert caught.value.request_id == "order-17"
+    assert "order-17" not in str(caught.value)  # the text is for users
+
+
+@pytest.mark.parametrize("request_id", ["", "a b", "x]", "é", "a" * 129, 7])
+def test_an_id_that_would_spoil_a_log_is_refused(server, face, request_id):
+    with pytest.raises(InvalidInputError, match=r"^request_id: expected 1 to 128 letters") as caught:
+        face(server.url).read(*INPUT, request_id=request_id)
+    assert caught.value.request_id is None  # nothing was sent
+    assert server.requests == []
+
+
+def test_a_file_that_is_too_large_is_not_sent(server, face):
+    with pytest.raises(InvalidInputError, match="portrait: expected at most 6 bytes"):
+        face(server.url, upload_limits=UploadLimits(picture=6)).read(*INPUT)
+    assert server.requests == []
 
 
 def test_animations_of_one_client_run_side_by_side(server, face):

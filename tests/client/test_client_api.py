@@ -3,9 +3,16 @@
 import inspect
 import subprocess
 import sys
+from importlib import metadata
 
 import sadtalker_client
+from packaging.requirements import Requirement
 from sadtalker_client import Animation, AsyncAnimation, AsyncSadTalkerClient, SadTalkerClient, SadTalkerError
+
+HEAVY = {
+    *("torch", "onnx", "onnxruntime", "av", "cv2", "scipy", "PIL", "rich", "matplotlib"),
+    *("sadtalker_server", "sadtalker_runtime", "sadtalker_export"),
+}
 
 
 def test_the_public_names_are_these():
@@ -26,6 +33,7 @@ def test_the_public_names_are_these():
         "ServerError",
         "ServerUnavailableError",
         "TLS",
+        "UploadLimits",
     ]
     assert all(hasattr(sadtalker_client, name) for name in sadtalker_client.__all__)
 
@@ -57,6 +65,34 @@ def test_both_clients_take_the_same_arguments():
 
 
 def test_importing_it_is_light():
-    program = "import sadtalker_client, sys; print(*{'torch', 'rich', 'sadtalker_server'} & set(sys.modules))"
+    program = f"import sadtalker_client, sys; print(*{HEAVY} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_installing_it_is_light():
+    wanted, found = ["sadtalker-triton"], {}
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = metadata.distribution(name)
+            needed = map(Requirement, found[name].requires or [])
+            wanted += [each.name for each in needed if is_installed_with_it(each.marker)]
+    del found["sadtalker-triton"]
+    assert {"numpy", "rich", "tritonclient", "grpcio"} <= found.keys()
+    assert not found.keys() & {
+        "torch",
+        "onnx",
+        "onnxruntime-openvino",
+        "av",
+        "opencv-python-headless",
+        "scipy",
+        "pillow",
+    }
+    files = [file.locate() for package in found.values() for file in package.files or []]
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 250e6  # 150 MB when this was written
+
+
+def is_installed_with_it(marker):
+    """Whether a requirement holds for `pip install .` on this machine; tritonclient's extra grpc is ours."""
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", "grpc"))

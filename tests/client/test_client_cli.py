@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
 import time
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 from fake_triton import endless, error, final, fragment
 from sadtalker_client import Fragment
 from sadtalker_client._cli import main
+from sadtalker_client._migration import DROPPED, RENAMED, UNCHANGED
 from sadtalker_client._progress import Meter
 
 COMMAND = [sys.executable, "-c", "import sys; from sadtalker_client._cli import main; sys.exit(main())"]
@@ -92,6 +96,61 @@ def test_options_reach_the_server(server, sadtalker):
     assert server.metadata[0]["key"] == "a=b"
 
 
+def test_a_request_may_be_named(server, sadtalker):
+    named = ["--request-id", "order-17", "--url", server.url]
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--json", *named)
+    assert json.loads(done.stdout)["request_id"] == "order-17"
+    assert sadtalker("poster", "a.png", "-o", "out.png", *named).returncode == 0
+    assert [request.id for request in server.requests] == ["order-17", "order-17"]
+
+
+def test_large_files_are_sent_on_demand_only(server, folder, sadtalker):
+    (folder / "large.png").write_bytes(b"x" * (32 * 2**20 + 1))
+    command = ["animate", "large.png", "b.wav", "-o", "out.mp4", "--url", server.url]
+    done = sadtalker(*command)
+    assert done.returncode == 2
+    assert message(done) == "sadtalker: portrait: expected at most 33554432 bytes (32 MiB), got 33554433"
+    assert server.requests == []
+    assert sadtalker(*command, "--any-size").returncode == 0
+
+
+def test_version(sadtalker):
+    done = sadtalker("--version")
+    assert (done.returncode, done.stdout.decode()) == (0, f"sadtalker {metadata.version('sadtalker-triton')}\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--preprocess", "full"], "--preprocess is --crop HOW here"),
+        (["--enhancer=gfpgan"], "--enhancer is --enhance gfpgan here"),
+        (
+            ["--driven_audio", "b.wav", "--source_image", "a.png", "--result_dir", "out"],
+            "--driven_audio is the second argument, SPEECH here; --source_image is the first argument, PORTRAIT here; "
+            "--result_dir is -o FILE here",
+        ),
+        (["--cpu"], "--cpu does not exist here (set on the server)"),
+    ],
+)
+def test_flags_of_the_original_are_answered_with_ours(sadtalker, flags, expected):
+    done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", *flags)
+    assert done.returncode == 2
+    assert message(done) == f"sadtalker: {expected}; docs/migration.md lists the flags of the original"
+
+
+def test_the_migration_guide_lists_the_same_flags(sadtalker):
+    guide = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
+    rows = dict(re.findall(r"^\| `(--\w+)` \| (.+?) \|", guide, re.MULTILINE))
+    assert rows.keys() == {*RENAMED, *DROPPED, *UNCHANGED}
+    for flag, answer in RENAMED.items():
+        assert answer.split()[-1] in rows[flag], flag
+    for flag in DROPPED:
+        assert rows[flag] == "none", flag
+    options = sadtalker("animate", "--help").stdout.decode()
+    for answer in {*RENAMED.values(), *UNCHANGED}:
+        assert answer.split()[-1] in options if answer.startswith("the ") else f"{answer.split()[0]} " in options
+
+
 def test_a_video_may_drive_it_and_a_loop_needs_nothing(server, folder, sadtalker):
     (folder / "face.mp4").write_bytes(b"film")
     assert sadtalker("animate", "a.png", "--driving", "face.mp4", "-o", "o.mp4", "--url", server.url).returncode == 0
@@ -114,6 +173,7 @@ def test_json_figures(server, sadtalker):
     done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url, "--json")
     figures = json.loads(done.stdout)
     assert figures["output"] == "out.mp4"
+    assert figures["request_id"] == server.requests[0].id
     assert (figures["frames"], figures["bytes"], figures["video_seconds"]) == (3, 11, 0.12)
     assert 0 < figures["first_fragment_seconds"] <= figures["seconds"]
     assert figures["real_time_factor"] > 0
@@ -201,7 +261,8 @@ def test_what_the_server_says_decides_the_code(server, folder, sadtalker, text, 
     server.answer = lambda request: [fragment(b"one", 1, 3), error(text)]
     done = sadtalker("animate", "a.png", "b.wav", "-o", "out.mp4", "--url", server.url)
     assert done.returncode == code
-    assert message(done) == "sadtalker: " + expected.format(url=server.url)
+    request_id = server.requests[0].id
+    assert message(done) == f"sadtalker: {expected.format(url=server.url)} (request {request_id})"
     assert not (folder / "out.mp4").exists()
 
 
@@ -249,6 +310,32 @@ def test_a_terminal_gets_a_bar_and_no_video(server, folder):
     assert "expected a pipe or a file behind -o -, got a terminal" in shown
     assert "3/3 frames" in shown
     assert "━" in shown
+
+
+def test_the_bar_fits_into_80_columns(server, folder):
+    def answer(request):
+        time.sleep(0.5)
+        for done in (5, 9_000, 10_000):
+            yield fragment(b"x", done, 10_000)
+            time.sleep(0.3)
+        yield final()
+
+    server.answer = answer
+    leader, follower = os.openpty()
+    command = [*COMMAND, "animate", "a.png", "b.wav", "--url", server.url, "-o", "out.mp4"]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
+    subprocess.run(command, env=environment, stdout=follower, stderr=follower, timeout=30, check=True)
+    os.close(follower)
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", os.read(leader, 1 << 20).decode())
+    os.close(leader)
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown)]
+    bars = [line for line in lines if "━" in line]
+    assert all(re.search(r" 0:00:\d\d ", line) for line in bars), bars
+    assert max(map(len, bars)) <= 80
+    assert not any("…" in line for line in bars)
+    assert any("waiting for the first fragment" in line for line in bars)
+    assert any(re.search(r"9000/10000 frames, [\d.]+ frames/s$", line) for line in bars), bars
+    assert "0/0" not in shown
 
 
 def test_the_meter_counts_from_the_request_on():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from sadtalker_client import InvalidInputError, Options, _options, _wire
+from sadtalker_client import InvalidInputError, Options, UploadLimits, _options, _wire
 from sadtalker_client._wire import build_request
 from tritonclient.grpc import model_config_pb2
 
@@ -161,7 +161,43 @@ def test_an_empty_file_is_named(tmp_path):
         build_request(b"picture", empty, {})
 
 
+@pytest.mark.parametrize("as_path", [False, True], ids=["bytes", "path"])
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("portrait", "picture"), ("speech", "speech"), ("driving", "video"), ("pose_reference", "video")],
+)
+def test_a_file_beyond_its_limit_is_refused(tmp_path, place, kind, as_path):
+    files = {"portrait": b"picture", "speech": b"sound", "driving": b"film", "pose_reference": b"film"}
+    sources = files | {place: b"x" * 101}
+    if as_path:
+        (tmp_path / "large").write_bytes(sources[place])
+        sources[place] = tmp_path / "large"
+
+    def build(limit):
+        portrait, speech, *videos = sources.values()
+        videos = dict(zip(("driving", "pose_reference"), videos, strict=True))
+        return build_request(portrait, speech, videos, limits=UploadLimits(**{kind: limit}))
+
+    assert build(101).ByteSize() > 101
+    with pytest.raises(InvalidInputError, match=rf"^{place}: expected at most 100 bytes \(.* MiB\), got 101$"):
+        build(100)
+
+
+def test_a_large_file_is_refused_unread_and_an_endless_one_after_its_limit(tmp_path):
+    with (tmp_path / "large.wav").open("wb") as file:
+        file.truncate(2**36)  # takes no disk
+    with pytest.raises(InvalidInputError, match=rf"at most 134217728 bytes \(128 MiB\), got {2**36}"):
+        build_request(b"picture", tmp_path / "large.wav", {}, limits=UploadLimits())
+    with pytest.raises(InvalidInputError, match=r"at most 1000 bytes .*, got 1001"):
+        build_request("/dev/zero", b"sound", {}, limits=UploadLimits(picture=1000))
+
+
+def test_the_default_limits_are_the_documented_ones():
+    limits = UploadLimits()
+    assert [limits.picture, limits.speech, limits.video] == [32 << 20, 128 << 20, 512 << 20]
+
+
 def test_more_than_a_message_can_hold_is_refused(monkeypatch):
     monkeypatch.setattr(_wire, "_MAX_REQUEST_BYTES", 11)
-    with pytest.raises(InvalidInputError, match="expected at most 11 bytes, got 20"):
+    with pytest.raises(InvalidInputError, match="expected at most 11 bytes together, got 20"):
         tensors()

@@ -19,6 +19,13 @@ class Blocking:
         with SadTalkerClient(self._url, **self._settings) as client:
             return client.animate(*arguments, **options).read()
 
+    def request_id(self, *arguments, **options):
+        """Animates to the end and returns the animation's request id."""
+        with SadTalkerClient(self._url, **self._settings) as client:
+            animation = client.animate(*arguments, **options)
+            animation.read()
+            return animation.request_id
+
     def poster(self, *arguments, **options):
         with SadTalkerClient(self._url, **self._settings) as client:
             return client.poster(*arguments, **options)
@@ -78,6 +85,14 @@ class Asynchronous:
 
     def read(self, *arguments, **options):
         return self._run(lambda client: client.animate(*arguments, **options).read())
+
+    def request_id(self, *arguments, **options):
+        async def run(client):
+            animation = client.animate(*arguments, **options)
+            await animation.read()
+            return animation.request_id
+
+        return self._run(run)
 
     def poster(self, *arguments, **options):
         return self._run(lambda client: client.poster(*arguments, **options))

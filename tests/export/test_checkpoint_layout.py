@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.checkpoint.layout import MAPPING_CROP, MAPPING_FULL, SADTALKER, CheckpointError, CheckpointFile
-from sadtalker_export.checkpoint.manifest import expected_shapes
+from sadtalker_export.checkpoint.networks import expected_shapes
 from sadtalker_export.checkpoint.restoration_layout import ALIGNMENT, GFPGAN, PARSENET, RETINAFACE
 from sadtalker_export.presets import PRESETS
 

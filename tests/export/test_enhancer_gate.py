@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sadtalker_export import precision_gate as gate
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.cli import main
-from sadtalker_export.enhancer_gate import ENHANCER, judge, restore, restored_part
+from sadtalker_export.commands import precision as gate
 from sadtalker_export.networks.face_enhancer import FaceEnhancer
-from sadtalker_export.portraits import pictures, portrait
-from sadtalker_export.precision_engines import Engine, eager, half
-from sadtalker_export.precision_metrics import FACE_LIMITS, Frames, compare_faces
+from sadtalker_export.precision.engines import Engine, eager, half
+from sadtalker_export.precision.enhancer import ENHANCER, judge, restore, restored_part
+from sadtalker_export.precision.metrics import FACE_LIMITS, Frames, compare_faces
+from sadtalker_export.precision.portraits import pictures, portrait
 from sadtalker_export.presets import PRESETS
 from torch import Tensor, nn
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sadtalker_export import cli
@@ -59,7 +60,7 @@ def test_bad_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixtu
 def test_problems_are_told_without_a_traceback(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sadtalker_export import weights
+    from sadtalker_export.commands import weights
 
     def fail(*_: object) -> None:
         raise error
@@ -69,3 +70,51 @@ def test_problems_are_told_without_a_traceback(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("sadtalker-export: ")
     assert (str(error) or "interrupted") in lines[0]
+
+
+HIDING = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {packages}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+from {module} import {function}
+sys.exit({function}({arguments}))
+"""
+ONLY_SERVER = {"torch", "onnx", "onnxscript", "safetensors"}  # packages that the extra `server` alone does not bring
+
+
+@pytest.mark.parametrize(
+    ("program", "module", "function", "arguments"),
+    [
+        ("sadtalker-export", "sadtalker_export.cli", "main", ["onnx", "--weights", "demo"]),
+        ("sadtalker-export", "sadtalker_export.cli", "main", ["weights", "--synthetic", "DIR"]),
+        ("sadtalker-export", "sadtalker_export.cli", "main", ["tensorrt", "--dry-run"]),
+        ("sadtalker-train", "sadtalker_training.cli", "train", ["--minutes", "1"]),
+        ("sadtalker-evaluate", "sadtalker_training.cli", "evaluate", []),
+    ],
+)
+def test_an_extra_that_is_missing_is_named_in_one_line(
+    program: str, module: str, function: str, arguments: list[str], tmp_path: Path
+) -> None:
+    code = HIDING.format(packages=ONLY_SERVER, module=module, function=function, arguments=arguments)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"{program}: the package ")
+    assert line.endswith(" is missing: run pip install '.[export]' in a checkout")
+    assert line.split()[3] in ONLY_SERVER
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug() -> None:
+    def broken() -> int:
+        raise ModuleNotFoundError("No module named 'sadtalker_export.nothing'", name="sadtalker_export.nothing")
+
+    with pytest.raises(ModuleNotFoundError):
+        cli.guarded("sadtalker-export", broken)
+
+
+def test_commands_are_modules_of_one_folder() -> None:
+    folder = Path(cli.__file__).with_name("commands")
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == {command.name for command in cli.COMMANDS}

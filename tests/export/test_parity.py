@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sadtalker_export import cli
-from sadtalker_export.figures.registry import PRODUCERS, Tolerance
-from sadtalker_export.parity import Row, difference, planned
+from sadtalker_export.parity.comparison import Row, difference, planned
+from sadtalker_export.parity.registry import PRODUCERS, Tolerance
 
 FIGURES = Path(__file__).parent / "figures"
 
@@ -109,7 +109,7 @@ def test_relative_tolerances_are_in_standard_deviations() -> None:
 def test_an_array_that_nobody_makes_is_an_error(cut: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     figures = cut("networks.npz", "mapping.yaw", **{"mapping.jaw": np.zeros(3), "crop7.hat": np.zeros(1)})
     assert parity(figures) == 2
-    assert last_line(capsys) == "sadtalker-export: nothing here computes 'mapping.jaw', 'crop7.hat'"
+    assert last_line(capsys) == "sadtalker-export: no producer computes 'mapping.jaw', 'crop7.hat'"
 
 
 @pytest.mark.parametrize(("without", "source"), [("audio.wav", "audio.mel"), ("crop0.landmarks", "crop0.quad")])

@@ -1,6 +1,5 @@
 """Reduced precision: what of a graph it touches, what it does to frames, and what the gate makes of that."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -10,17 +9,23 @@ import pytest
 import torch
 from onnx import TensorProto, shape_inference
 from rich.console import Console
-from sadtalker_export import onnx_export, precision_engines
-from sadtalker_export import precision_gate as gate
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.cli import main
-from sadtalker_export.onnx_export import BF16_MODEL, check, export, reduced
-from sadtalker_export.precision import HalfPrecision
-from sadtalker_export.precision_metrics import LIMITS, Frames, compare, displacements, head_motion, mouth_motion, psnr
+from sadtalker_export.commands import precision as command
+from sadtalker_export.console import progress
+from sadtalker_export.onnx import repository as exporting
+from sadtalker_export.onnx.check import check
+from sadtalker_export.onnx.graph import export
+from sadtalker_export.onnx.repository import BF16_MODEL
+from sadtalker_export.precision import engines as precision_engines
+from sadtalker_export.precision import gate
+from sadtalker_export.precision.forms import HalfPrecision, in_precision
+from sadtalker_export.precision.metrics import LIMITS, Frames, compare, displacements, head_motion, mouth_motion, psnr
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.rewrites import for_cpu
 from sadtalker_export.specs import SPECS, NetworkSpec
-from sadtalker_export.tensorrt_operators import refusals
+from sadtalker_export.tensorrt.operators import refusals
+from sadtalker_runtime.manifest import read_manifest
 from torch import Tensor, nn
 
 FLOAT, HALF, DOUBLE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE
@@ -122,14 +127,14 @@ def engines(networks: dict[str, nn.Module], folder: Path) -> dict[str, precision
 
 def test_tensorrt_takes_the_portrait_in_fp16(networks: dict[str, nn.Module], tmp_path: Path) -> None:
     spec, path = SPECS["appearance_encoder"], tmp_path / "fp16.onnx"
-    export(spec, reduced(spec, spec.build(networks), "fp16")[0], path)
+    export(spec, in_precision(spec, spec.build(networks), "fp16")[0], path)
     assert refusals(path) == []
 
 
 def test_an_fp16_graph_is_strongly_typed_with_islands(networks: dict[str, nn.Module], tmp_path: Path) -> None:
     spec, path = SPECS["face_renderer"], tmp_path / "fp16.onnx"
     module = spec.build(networks)
-    form, tolerance = reduced(spec, module, "fp16")
+    form, tolerance = in_precision(spec, module, "fp16")
     export(spec, form, path)
     check(spec, module, path, tolerance)
     graph, types = typed(path)
@@ -168,7 +173,7 @@ def test_a_bf16_graph_keeps_its_places_in_float64(
 def test_the_audio_and_the_motion_stay_as_they_are(networks: dict[str, nn.Module]) -> None:
     for name in ("audio2exp", "audio2pose", "motion", "face_reconstruction"):
         module = SPECS[name].build(networks)
-        assert all(reduced(SPECS[name], module, p) == (module, SPECS[name].tolerance) for p in ("fp16", "bf16"))
+        assert all(in_precision(SPECS[name], module, p) == (module, SPECS[name].tolerance) for p in ("fp16", "bf16"))
 
 
 def test_halving_leaves_the_original_alone(networks: dict[str, nn.Module]) -> None:
@@ -203,7 +208,7 @@ def exact(networks: dict[str, nn.Module]) -> list[Frames]:
 
 @torch.no_grad()
 def clips(engine: precision_engines.Engine, networks: dict[str, nn.Module]) -> list[Frames]:
-    image = gate.face_crop(gate.PORTRAIT)
+    image = gate.face_crop(command.PORTRAIT)
     parts = (slice(64), slice(64, 67))
     return [gate.render(engine, networks["motion"], image, gate.coefficient_windows(1, part)) for part in parts]
 
@@ -223,7 +228,7 @@ def test_the_form_of_wide_networks_in_bf16_keeps_trained_frames(
 ) -> None:
     monkeypatch.setattr(for_cpu, "WORTHWHILE", 0)  # the demo's are narrow
     monkeypatch.setattr(for_cpu, "WORTHWHILE_DEEP", 0)
-    networks = onnx_export.load_weights("demo")[1]
+    networks = loading.load_weights("demo")[1]
     exact = clips(precision_engines.eager(networks, gate.REDUCED), networks)
     other = clips(precision_engines.bfloat(networks, gate.REDUCED, tmp_path), networks)
     values = compare((exact[0], other[0]), (exact[1], other[1]))
@@ -239,9 +244,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Frames]:
         name = "speaking" if windows[..., :64, :].any() else "turning"
         return shown[name if engine == "exact" else f"reduced {name}"]
 
-    monkeypatch.setattr(gate, "render", render)
-    monkeypatch.setattr(gate, "eager", lambda *_: "exact")
-    monkeypatch.setitem(gate.ENGINES, "fp16", lambda *_: "reduced")
+    monkeypatch.setattr(command, "render", render)
+    monkeypatch.setattr(command, "eager", lambda *_: "exact")
+    monkeypatch.setitem(command.ENGINES, "fp16", lambda *_: "reduced")
     return shown
 
 
@@ -251,7 +256,7 @@ COMMAND = ["precision", "--weights", "tiny", "--precision", "fp16"]
 def test_the_command_judges_trained_weights(
     rendered: dict[str, Frames], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(gate, "is_synthetic", lambda _: False)
+    monkeypatch.setattr(command, "is_synthetic", lambda _: False)
     assert main(COMMAND) == 0
     rendered["reduced speaking"] = SPEAKING[:1].repeat(12, 0)
     assert main(COMMAND) == 1
@@ -285,7 +290,7 @@ def test_the_bf16_file_is_what_its_configuration_names() -> None:
     assert f'default_model_filename: "{BF16_MODEL}"' in config.read_text()
 
 
-@pytest.mark.parametrize("precision", onnx_export.PRECISIONS)
+@pytest.mark.parametrize("precision", exporting.PRECISIONS)
 def test_an_export_records_its_precision(
     precision: str, networks: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,8 +300,8 @@ def test_an_export_records_its_precision(
         path.write_bytes(spec.name.encode())
         written[f"{spec.name}/{path.stem}"] = metadata["precision"]
 
-    monkeypatch.setattr(onnx_export, "export", write)
-    monkeypatch.setattr(onnx_export, "check", lambda *_: None)
+    monkeypatch.setattr(exporting, "export", write)
+    monkeypatch.setattr(exporting, "check", lambda *_: None)
     for name in SPECS:
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "config.pbtxt").touch()
@@ -305,23 +310,23 @@ def test_an_export_records_its_precision(
     (tmp_path / "face_enhancer" / "1").mkdir(parents=True)
     enhancer = tmp_path / "face_enhancer" / "1" / "model.onnx"
     enhancer.write_bytes(b"of an earlier export with its weights")
-    with onnx_export.progress(Console(quiet=True)) as bar:
-        onnx_export.export_repository(networks, "tiny", tmp_path, bar, precision)
-    record = json.loads((tmp_path / onnx_export.RECORD).read_text())
-    assert record["precision"] == precision
-    assert not enhancer.exists() and record["models"].keys() == SPECS.keys()
-    assert bf16.is_file() == (precision == "bf16") == (BF16_MODEL in record["models"]["face_renderer"])
+    with progress(Console(quiet=True)) as bar:
+        exporting.export_repository(networks, "tiny", tmp_path, bar, precision)
+    manifest = read_manifest(tmp_path)
+    assert manifest.precision == precision
+    assert not enhancer.exists() and manifest.models.keys() == SPECS.keys()
+    assert bf16.is_file() == (precision == "bf16") == (BF16_MODEL in manifest.models["face_renderer"])
     assert {written[f"{name}/model.onnx"] for name in SPECS} == {"fp16" if precision == "fp16" else "fp32"}
     assert written.get("face_renderer/model_bf16.onnx") == ("bf16" if precision == "bf16" else None)
 
     def exports_again() -> bool:
         written.clear()
-        with onnx_export.progress(Console(quiet=True)) as bar:
-            onnx_export.export_repository(networks, "tiny", tmp_path, bar, precision)
+        with progress(Console(quiet=True)) as bar:
+            exporting.export_repository(networks, "tiny", tmp_path, bar, precision)
         return bool(written)
 
     assert not exports_again()
     (tmp_path / "motion" / "1" / "model.onnx").write_bytes(b"cut")
     assert exports_again() and not exports_again()
-    monkeypatch.setattr(onnx_export, "exporter_digest", lambda: "of another version")
+    monkeypatch.setattr(exporting, "exporter_digest", lambda: "of another version")
     assert exports_again()

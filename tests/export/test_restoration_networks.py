@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from sadtalker_export.checkpoint import loading, synthetic
 from sadtalker_export.checkpoint.restoration_layout import ALIGNMENT, PARSENET, RESTORATION, RETINAFACE
-from sadtalker_export.figures.bench import Bench
-from sadtalker_export.figures.restoration import detected_faces, heatmaps, landmarks
+from sadtalker_export.commands.parity import REPOSITORY
 from sadtalker_export.networks.face_alignment import peaks
 from sadtalker_export.networks.face_detector import MEAN, FaceDetector
 from sadtalker_export.networks.face_enhancer import FaceEnhancer, FaceEnhancerSize
@@ -23,11 +22,14 @@ from sadtalker_export.networks.face_parser import FaceParser
 from sadtalker_export.networks.frame_enhancer import TEMPLATE, FrameEnhancer, carry, invert, similarity, transform
 from sadtalker_export.networks.motion import rotation_matrix
 from sadtalker_export.networks.stylegan2 import EPSILON, SLOPE, StyleConv
-from sadtalker_export.onnx_export import check, export, reduced
-from sadtalker_export.parity import REPOSITORY
+from sadtalker_export.onnx.check import check
+from sadtalker_export.onnx.graph import export
+from sadtalker_export.parity.bench import Bench
+from sadtalker_export.parity.restoration import detected_faces, heatmaps, landmarks
+from sadtalker_export.precision.forms import in_precision
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.restoration_specs import RESTORATION_SPECS
-from sadtalker_export.tensorrt_operators import refusals
+from sadtalker_export.tensorrt.operators import refusals
 from torch import Tensor, nn
 
 TINY = PRESETS["tiny"]
@@ -265,7 +267,7 @@ def test_exported_networks_compute_the_same(name: str, tmp_path: Path) -> None:
 def test_the_enhancer_exports_in_half_precision(tmp_path: Path) -> None:
     spec = RESTORATION_SPECS["face_enhancer"]
     module = spec.build(loading.synthetic_networks(TINY, {"face_enhancer"}))
-    half, tolerance = reduced(spec, module, "fp16")
+    half, tolerance = in_precision(spec, module, "fp16")
     export(spec, half, tmp_path / "model.onnx")
     check(spec, module, tmp_path / "model.onnx", tolerance)
     assert refusals(tmp_path / "model.onnx") == []

@@ -1,16 +1,19 @@
 """Exports for pictures of 512 pixels: what is written, what is left of an earlier export, and what is refused."""
 
-import json
 from pathlib import Path
 
 import pytest
 from rich.console import Console
-from sadtalker_export import onnx_export
 from sadtalker_export.checkpoint.loading import synthetic_networks
 from sadtalker_export.cli import main
+from sadtalker_export.console import progress
+from sadtalker_export.onnx import repository as exporting
+from sadtalker_export.onnx.check import check
+from sadtalker_export.onnx.graph import export
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.rewrites.for_cpu import for_cpu
 from sadtalker_export.specs import SIZED, SPECS, NetworkSpec, at_size, with_frames
+from sadtalker_runtime.manifest import read_manifest
 
 
 def test_maps_are_twice_as_large_and_nothing_else_is() -> None:
@@ -33,29 +36,29 @@ def test_a_chunk_may_be_one_frame(tmp_path: Path) -> None:
     assert [name for name, spec in SPECS.items() if with_frames(spec, 1) != spec] == ["face_renderer"]
     spec = with_frames(SPECS["face_renderer"], 1)
     module = spec.build(synthetic_networks(PRESETS["tiny"], {"face_renderer"}))
-    onnx_export.export(spec, for_cpu(module, 1), tmp_path / "model.onnx")
-    onnx_export.check(spec, module, tmp_path / "model.onnx")
+    export(spec, for_cpu(module, 1), tmp_path / "model.onnx")
+    check(spec, module, tmp_path / "model.onnx")
 
 
 def test_an_export_takes_the_place_of_one_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(spec: NetworkSpec, _module: object, path: Path, metadata: dict[str, str]) -> None:
         path.write_text(str(spec.inputs[0].shape))
 
-    monkeypatch.setattr(onnx_export, "export", write)
-    monkeypatch.setattr(onnx_export, "check", lambda *_: None)
+    monkeypatch.setattr(exporting, "export", write)
+    monkeypatch.setattr(exporting, "check", lambda *_: None)
     for name in SPECS:
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "config.pbtxt").touch()
     networks = synthetic_networks(PRESETS["tiny"])
     for size, file, shape in ((256, "model.onnx", 256), (512, "model_512.onnx", 512), (256, "model.onnx", 256)):
-        with onnx_export.progress(Console(quiet=True)) as bar:
-            onnx_export.export_repository(networks, "tiny", tmp_path, bar, size=size)
-        models = json.loads((tmp_path / onnx_export.RECORD).read_text())["models"]
+        with progress(Console(quiet=True)) as bar:
+            exporting.export_repository(networks, "tiny", tmp_path, bar, size=size)
+        models = read_manifest(tmp_path).models
         for name in SPECS:
             expected = file if name in SIZED else "model.onnx"
             assert [path.name for path in (tmp_path / name / "1").iterdir()] == [expected]
-            recorded = models[name] if expected == "model.onnx" else models[name][expected]
-            assert recorded["bytes"] == (tmp_path / name / "1" / expected).stat().st_size
+            assert models[name].keys() == {expected}
+            assert models[name][expected].bytes == (tmp_path / name / "1" / expected).stat().st_size
         encoder = tmp_path / "appearance_encoder" / "1" / file
         assert encoder.read_text() == str((3, shape, shape))
 

@@ -12,20 +12,20 @@ import onnx
 import pytest
 from fake_tensorrt import Script
 from onnx import TensorProto, helper
-from sadtalker_export import tensorrt_export
 from sadtalker_export.cli import main
+from sadtalker_export.commands import tensorrt as command
 from sadtalker_export.errors import UsageError
-from sadtalker_export.gpu import Gpu, current_gpu
 from sadtalker_export.specs import SPECS, NetworkSpec
-from sadtalker_export.tensorrt_engine import EngineError
-from sadtalker_export.tensorrt_precision import Convolutions, check, of_engine
+from sadtalker_export.tensorrt.build import _Phases
+from sadtalker_export.tensorrt.convolutions import Convolutions, mismatch, of_engine
+from sadtalker_export.tensorrt.gpu import Gpu, current_gpu
 
 SLICE = Gpu("NVIDIA A100-SXM4-80GB MIG 3g.40gb", (8, 0))
 NETWORKS = [spec for spec in SPECS.values() if spec.tensorrt]
 
 
-def graph(spec: NetworkSpec, half: bool) -> onnx.ModelProto:
-    """A network of one convolution with the inputs of `spec`."""
+def graph(spec: NetworkSpec, half: bool, precision: str = "fp16") -> onnx.ModelProto:
+    """A network of one convolution with the inputs of `spec`, as an export of that precision."""
     kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
     inputs = [helper.make_tensor_value_info(t.name, kinds[t.dtype], ["batch", *t.shape]) for t in spec.inputs]
     kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
@@ -41,7 +41,9 @@ def graph(spec: NetworkSpec, half: bool) -> onnx.ModelProto:
     ]
     answer = helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["batch", 1, "n"])
     made = helper.make_graph(nodes, spec.name, inputs, [answer], constants)
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)])
+    model.metadata_props.add(key="sadtalker.precision", value=precision)
+    return model
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """An installed TensorRT 10 on a slice of an A100, and what it is asked to do."""
     script = Script()
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.module(script))
-    monkeypatch.setattr(tensorrt_export, "current_gpu", lambda: SLICE)
+    monkeypatch.setattr(command, "current_gpu", lambda: SLICE)
     return script
 
 
@@ -118,16 +120,36 @@ def test_timings_of_another_gpu_are_left_aside(repository: Path, script: Script)
     assert script.builds[0]["timings"] == b""
 
 
-def test_an_engine_that_came_out_in_single_precision_is_not_used(
+def test_an_engine_that_looks_like_single_precision_is_used_with_a_warning(
     repository: Path, script: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script.engine_type = "Float"
-    assert build(repository, "--only", "face_renderer") == 1
-    assert (
-        "face_renderer: the graph has 1 of 1 convolutions in half precision, the engine 0 of 1"
-        in capsys.readouterr().err
-    )
-    assert plans(repository.parent) == []
+    assert build(repository, "--only", "face_renderer") == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "warning: face_renderer: the graph has 1 of 1 convolutions in half precision" in told
+    assert "the engine's inspector tells of 0 of 1" in told
+    assert (repository / "face_renderer" / "1" / "model.plan").is_file()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_form_made_for_processors_is_refused_by_name(
+    precision: str, repository: Path, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("face_renderer", "motion"):
+        onnx.save(graph(SPECS[name], half=False, precision=precision), repository / name / "1" / "model.onnx")
+    assert build(repository) == build(repository, "--dry-run") == 2
+    told = capsys.readouterr().err
+    assert f"face_renderer/1/model.onnx: expected an export in fp16, got one in {precision}" in told
+    assert "sadtalker-export onnx --precision fp16" in told and script.builds == []
+    assert build(repository, "--only", "motion") == 0, "it has one form only"
+
+
+def test_a_file_from_elsewhere_is_refused(repository: Path, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    model = graph(SPECS["face_renderer"], half=True)
+    del model.metadata_props[:]
+    onnx.save(model, repository / "face_renderer" / "1" / "model.onnx")
+    assert build(repository) == 2
+    assert "got one in unknown precision" in capsys.readouterr().err
 
 
 def test_a_graph_in_single_precision_may_become_such_an_engine(repository: Path, script: Script) -> None:
@@ -166,9 +188,21 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tensorrt_export._Phases, "step", interrupted)
+    monkeypatch.setattr(_Phases, "step", interrupted)
     assert build(repository, "--only", "motion") == 130
     assert len(script.builds) == 1 and plans(repository.parent) == []
+
+
+@pytest.mark.parametrize("method", ["start", "step", "finish"])
+def test_a_broken_display_does_not_end_the_build(
+    method: str, repository: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no terminal")
+
+    monkeypatch.setattr(_Phases, method, broken)
+    assert build(repository, "--only", "motion") == 0
+    assert (repository / "motion" / "1" / "model.plan").is_file()
 
 
 def test_a_build_waits_for_the_lock_and_takes_what_its_holder_made(repository: Path, script: Script) -> None:
@@ -200,7 +234,7 @@ def test_without_tensorrt_the_plan_is_told_and_the_build_names_the_extra(
     assert all(f"{spec.name}-batch" in told for spec in NETWORKS)
     assert "face_renderer-batch1-4-4-" in told and "1 of 1 convolutions in half precision" in told
     assert build(repository) == 2
-    assert "sadtalker-triton[tensorrt]" in capsys.readouterr().err
+    assert "pip install '.[tensorrt]'" in capsys.readouterr().err
 
 
 def test_an_old_tensorrt_is_refused(
@@ -215,7 +249,7 @@ def test_an_old_tensorrt_is_refused(
 def test_a_missing_graph_is_told(repository: Path, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     (repository / "motion" / "1" / "model.onnx").unlink()
     assert build(repository) == 2
-    assert "motion/1/model.onnx: not found; `sadtalker-export onnx` makes it" in capsys.readouterr().err
+    assert "motion/1/model.onnx: not found; `sadtalker-export onnx` writes it" in capsys.readouterr().err
 
 
 class Driver:
@@ -283,6 +317,6 @@ def test_precisions_are_read_as_both_versions_write_them(layer: dict, half: int,
 
 
 def test_fusion_may_change_shares_a_little() -> None:
-    check("n", graph=Convolutions(30, 40), engine=Convolutions(16, 40))
-    with pytest.raises(EngineError, match=r"30 of 40 .* the engine 14 of 40"):
-        check("n", graph=Convolutions(30, 40), engine=Convolutions(14, 40))
+    assert mismatch("n", graph=Convolutions(30, 40), engine=Convolutions(16, 40)) is None
+    told = mismatch("n", graph=Convolutions(30, 40), engine=Convolutions(14, 40))
+    assert told is not None and "30 of 40" in told and "14 of 40" in told

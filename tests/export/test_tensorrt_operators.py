@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from sadtalker_export.specs import SPECS
-from sadtalker_export.tensorrt_operators import refusals
+from sadtalker_export.tensorrt.operators import refusals
 
 F32, F16, F64, INT64, UINT8 = (
     TensorProto.FLOAT,

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sadtalker_export import cli, download, weights
-from sadtalker_export.download import RemoteFile
+from sadtalker_export import cli
+from sadtalker_export.checkpoint import catalogue as published
+from sadtalker_export.checkpoint import download
+from sadtalker_export.checkpoint.catalogue import catalogue
+from sadtalker_export.checkpoint.download import RemoteFile
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 NAME = "SadTalker_V0.0.2_256.safetensors"
@@ -58,7 +61,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     thread.start()
     state.url = f"http://127.0.0.1:{server.server_address[1]}/files/"
     official = RemoteFile(f"https://example.org/{NAME}", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
-    monkeypatch.setattr(weights, "CATALOGUE", {"256": (official,), "motion": ()})
+    monkeypatch.setattr(published, "CATALOGUE", {"256": (official,), "motion": ()})
     monkeypatch.setattr(download, "BACKOFF", 0.0)
     yield state
     server.shutdown()
@@ -83,7 +86,7 @@ def test_a_file_arrives_with_progress(tmp_path: Path, mirror: Mirror, capsys: py
 
 
 def test_progress_counts_every_block(tmp_path: Path, mirror: Mirror) -> None:
-    (official,) = weights.catalogue({"256"}, mirror.url)
+    (official,) = catalogue({"256"}, mirror.url)
     steps: list[int] = []
     download.fetch(official, tmp_path, steps.append)
     assert steps[0] == 0 and steps[-1] == len(CONTENT) and len(steps) > 3 and steps == sorted(steps)
@@ -217,7 +220,7 @@ def test_a_mirror_that_is_no_url(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_the_catalogue_holds_the_published_releases() -> None:
-    everything = weights.catalogue({"256", "512", "motion", "enhancer", "detectors"})
+    everything = catalogue({"256", "512", "motion", "enhancer", "detectors"})
     assert [file.url.split("/releases/download/")[0] for file in everything] == (
         ["https://github.com/OpenTalker/SadTalker"] * 4
         + ["https://github.com/TencentARC/GFPGAN"]
@@ -225,7 +228,7 @@ def test_the_catalogue_holds_the_published_releases() -> None:
     )
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in everything)
     assert sum(file.size for file in everything) == 2_498_566_458
-    assert [file.name for file in weights.catalogue({"256", "motion"})] == [
+    assert [file.name for file in catalogue({"256", "motion"})] == [
         "SadTalker_V0.0.2_256.safetensors",
         "mapping_00229-model.pth.tar",
         "mapping_00109-model.pth.tar",

@@ -29,7 +29,6 @@ ALTERNATIVES: tuple[tuple[str | None, ...], ...] = (
     (None, "monitoring"),
     (None, "autoscaling-hpa", "autoscaling-keda"),
     (None, "load-test"),
-    (None, "restricted-protocols"),
     (None, "tls", "mtls", "gateway"),
 )
 
@@ -51,9 +50,9 @@ def committed() -> list[Combination]:
     """Those that `rendered/` keeps: every overlay alone, and every component on some overlay."""
     return [
         *((overlay,) for overlay in OVERLAYS),
-        ("cpu", "monitoring", "autoscaling-hpa", "load-test", "restricted-protocols", "mtls"),
-        ("a100", "monitoring", "autoscaling-keda", "load-test", "restricted-protocols", "gateway"),
-        ("a100-mig", "monitoring", "autoscaling-hpa", "load-test", "restricted-protocols", "tls"),
+        ("cpu", "monitoring", "autoscaling-hpa", "load-test", "mtls"),
+        ("a100", "monitoring", "autoscaling-keda", "load-test", "gateway"),
+        ("a100-mig", "monitoring", "autoscaling-hpa", "load-test", "tls"),
     ]
 
 

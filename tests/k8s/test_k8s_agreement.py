@@ -16,6 +16,7 @@ from k8s_manifests import K8S, OVERLAYS, ROOT, Manifest, committed, find, pod_of
 from packaging.requirements import Requirement
 from sadtalker_export.cli import COMMANDS
 from sadtalker_server import _installation, _server
+from sadtalker_server._restriction import KEY_VARIABLE, key_headers
 from sadtalker_server.cli import _parse
 from tritonclient.grpc import model_config_pb2
 
@@ -42,10 +43,12 @@ def test_ports(combination: tuple[str, ...]) -> None:
     options, _ = arguments_of(combination)
     container = server_container(manifests)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"http": options.http_port, "grpc": options.grpc_port, "metrics": options.metrics_port}
+    assert ports == {"http": options.http_port, "grpc": options.grpc_port}
     assert options.host == "0.0.0.0", "probes and clients come from outside the pod"
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"]["port"] == "http"
+    probes = {"startupProbe": "/readyz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert {name: container[name]["httpGet"] for name in probes} == {
+        name: {"path": path, "port": "http"} for name, path in probes.items()
+    }
 
     served = {}
     for service in (manifest for manifest in manifests if manifest["kind"] == "Service"):
@@ -54,7 +57,7 @@ def test_ports(combination: tuple[str, ...]) -> None:
         assert served == {name: ports[name] for name in served}, "a Service keeps the server's own numbers"
         assert all(port["targetPort"] == port["name"] for port in service["spec"]["ports"])
     if "monitoring" in combination:
-        assert find(manifests, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == "metrics"
+        assert find(manifests, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == "http"
     if "gateway" in combination:
         assert find(manifests, "GRPCRoute")["spec"]["rules"][0]["backendRefs"] == [{"name": "sadtalker", "port": 8001}]
     if "load-test" in combination:
@@ -63,6 +66,20 @@ def test_ports(combination: tuple[str, ...]) -> None:
     for policy in (manifest["spec"] for manifest in manifests if manifest["kind"] == "NetworkPolicy"):
         for rule in policy.get("ingress", []):
             assert {port["port"] for port in rule["ports"]} <= set(ports)
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids="+".join)
+def test_the_key_of_restricted_protocols_is_one(combination: tuple[str, ...]) -> None:
+    """Server and load test take it from the same Secret, which the server can do without."""
+    manifests = COMBINATIONS[combination]
+    [key] = server_container(manifests)["env"]
+    secret = {"name": "sadtalker-admin", "key": "key"}
+    assert key == {"name": KEY_VARIABLE, "valueFrom": {"secretKeyRef": {**secret, "optional": True}}}
+    if "load-test" in combination:
+        container = find(manifests, "Job", "sadtalker-load-test")["spec"]["template"]["spec"]["containers"][0]
+        assert container["env"] == [{"name": "ADMIN_KEY", "valueFrom": {"secretKeyRef": secret}}]
+        [header] = key_headers("$(ADMIN_KEY)").items()
+        assert f"-H{':'.join(header)}" in container["args"]
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids="+".join)
@@ -181,7 +198,7 @@ def test_tritonserver_accepts_every_flag(tmp_path: Path) -> None:
     tritonserver = _installation.find_tritonserver("embedded", tmp_path)
     lines = {tuple(arguments_of(combination)[1]) for combination in COMBINATIONS}
     for line in lines:
-        flags = [flag.replace("$(ADMIN_KEY)", "k") for flag in line if flag.split("=")[0] not in YOUNGER]
+        flags = [flag for flag in line if flag.split("=")[0] not in YOUNGER]
         command = [tritonserver.binary, "--model-repository=/nowhere", *flags]
         result = subprocess.run(command, env=tritonserver.environment, capture_output=True, text=True)
         assert "failed to stat file /nowhere" in result.stdout + result.stderr, f"{flags}\n{result.stderr[:2000]}"
@@ -199,12 +216,11 @@ def test_dockerfile(name: str) -> None:
     stages = stages_of(K8S / "image" / name)
     options, _ = arguments_of(("cpu",))
     ports = [f"--http-port={options.http_port}", f"--grpc-port={options.grpc_port}"]
-    ports.append(f"--metrics-port={options.metrics_port}")
     server, export = stages["server"], stages["export"]
     assert server["USER"] == export["USER"] == ["1000:1000"], "the pods' user"
     assert json.loads(server["ENTRYPOINT"][0]) == ["sadtalker-server"]
     assert json.loads(export["ENTRYPOINT"][0]) == ["sadtalker-export"]
-    assert server["EXPOSE"] == [f"{options.http_port} {options.grpc_port} {options.metrics_port}"]
+    assert server["EXPOSE"] == [f"{options.http_port} {options.grpc_port}"]
     command = json.loads(server["CMD"][0])
     assert command == ["--model-repository=/opt/sadtalker/model_repository", "--host=0.0.0.0", *ports]
     _parse(command)

@@ -75,7 +75,6 @@ def test_components_take_effect() -> None:
     for combination, line in arguments.items():
         assert ("--grpc-use-ssl=true" in line) == bool({"tls", "mtls"} & set(combination)), combination
         assert ("--grpc-use-ssl-mutual=true" in line) == ("mtls" in combination), combination
-        assert ("--grpc-restricted-protocol=" in line) == ("restricted-protocols" in combination), combination
 
 
 def test_autoscaling_aims_at_what_the_overlay_says_one_replica_can_do() -> None:

@@ -94,6 +94,23 @@ def test_the_same_frames_give_the_same_bytes() -> None:
     assert _fragments(30) != _fragments(30, shift=3)
 
 
+@pytest.mark.parametrize("frames", [1, 84])
+def test_the_header_says_how_long_the_whole_video_is(frames: int) -> None:
+    first = _fragments(frames)[0]
+    durations = {}
+    for kind, duration_at in ((b"mvhd", 20), (b"mehd", 8), (b"tkhd", 24), (b"mdhd", 20)):
+        at = first.index(kind)
+        durations[kind] = struct.unpack_from(">I", first, at + duration_at)[0]
+    assert durations == {
+        b"mvhd": 40 * frames,  # milliseconds
+        b"mehd": 40 * frames,
+        b"tkhd": 40 * frames,
+        b"mdhd": 12_800 // 25 * frames,  # the video track's time scale
+    }
+    with av.open(io.BytesIO(first)) as file:  # a player that has received nothing else yet
+        assert file.duration / av.time_base == pytest.approx(frames / 25, abs=0.011)
+
+
 def test_colours_are_labelled() -> None:
     with av.open(io.BytesIO(_fragments(1)[0])) as file:
         context = file.streams.video[0].codec_context

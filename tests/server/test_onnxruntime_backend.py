@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 @pytest.mark.parametrize("model", ["doubling", "single"])
 def test_concurrent_requests_share_one_execution(server: Server, model: str) -> None:
     requests = [np.full((rows, throwaway.WIDTH), rows, np.float32) for rows in (1, 2, 5)]
-    counter = Counter(server.grpc_url, model)
+    counter = Counter(server, model)
     answers = ask_together(server.grpc_url, model, requests)
     for request, answer in zip(requests, answers, strict=True):
         np.testing.assert_array_equal(answer, 2 * request)
@@ -22,7 +22,7 @@ def test_concurrent_requests_share_one_execution(server: Server, model: str) -> 
 
 
 def test_a_bad_request_fails_alone(server: Server) -> None:
-    counter = Counter(server.grpc_url, "lookup")
+    counter = Counter(server, "lookup")
     requests = [np.full((rows, 1), index) for rows, index in ((1, 0), (2, 7), (5, 2))]
     first, bad, last = ask_together(server.grpc_url, "lookup", requests)
     np.testing.assert_array_equal(first, [[10]])
@@ -35,7 +35,7 @@ def test_a_bad_request_fails_alone(server: Server) -> None:
 
 
 def test_a_model_without_batching_runs_each_request(server: Server) -> None:
-    counter = Counter(server.grpc_url, "product")
+    counter = Counter(server, "product")
     for answer in ask_together(server.grpc_url, "product", [np.array([steps]) for steps in (1, 2)]):
         np.testing.assert_array_equal(answer, np.eye(64, dtype=np.float32))
     assert counter.executions(items=2) == 2

@@ -1,6 +1,5 @@
 """What is said about a model repository before tritonserver starts."""
 
-import json
 import re
 from pathlib import Path
 
@@ -57,10 +56,19 @@ def test_nothing_exported(models: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"preset": "tiny"}', '{"preset": "tiny", "models": {"one": {}}}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 2}', '{"format": 2, "preset": "tiny", "models": {"one": {}}}'])
 def test_a_broken_manifest(models: Path, text: str) -> None:
     (models / "exported.json").write_text(text)
     assert re.search(r"exported\.json cannot be read .*; " + re.escape(_FIRST_COMMAND.format(models)), refusal(models))
+
+
+def test_a_manifest_of_an_earlier_version(models: Path) -> None:
+    manifest = models / "exported.json"
+    manifest.write_text('{"preset": "tiny", "weights": "", "models": {"one": {"bytes": 1, "sha256": ""}}}')
+    assert refusal(models) == (
+        f"{manifest} has format 1, expected 2: another version wrote it, export the networks again; "
+        f"{_FIRST_COMMAND.format(models)}"
+    )
 
 
 def test_a_network_that_the_export_did_not_have(models: Path) -> None:
@@ -112,10 +120,7 @@ def test_an_optional_engine_is_left_out(models: Path) -> None:
 def test_an_optional_network_of_another_export_is_refused(models: Path) -> None:
     config = models / "two" / "config.pbtxt"
     config.write_text(config.read_text() + OPTIONAL)
-    manifest = models / "exported.json"
-    exported = json.loads(manifest.read_text())
-    del exported["models"]["two"]
-    manifest.write_text(json.dumps(exported))
+    throwaway.remove_files(models, "two")
     assert refusal(models).startswith("two: not among the networks of exported.json (one)\n")
 
 
@@ -156,10 +161,7 @@ def test_a_variant_with_a_file_that_the_export_did_not_write(models: Path) -> No
 
 
 def test_a_variant_with_a_file_of_its_own(models: Path) -> None:
-    manifest = models / "exported.json"
-    exported = json.loads(manifest.read_text())
-    exported["models"]["one"]["model_bf16.onnx"] = {"bytes": 3}
-    manifest.write_text(json.dumps(exported))
+    throwaway.enter_file(models / "one" / "1" / "model_bf16.onnx", size=3)
     variants = models / "one" / "configs"
     variants.mkdir()
     (variants / "bf16.pbtxt").write_text('name: "one" backend: "onnxruntime" default_model_filename: "model_bf16.onnx"')
@@ -172,10 +174,8 @@ def test_a_variant_with_a_file_of_its_own(models: Path) -> None:
 
 
 def test_an_export_that_wrote_nothing_but_a_file_of_its_own(models: Path) -> None:
-    manifest = models / "exported.json"
-    exported = json.loads(manifest.read_text())
-    exported["models"]["one"] = {"model_512.onnx": {"bytes": 3}}
-    manifest.write_text(json.dumps(exported))
+    throwaway.remove_files(models, "one")
+    throwaway.enter_file(models / "one" / "1" / "model_512.onnx", size=3)
     assert "one: model.onnx is not among the files of exported.json (model_512.onnx)" in refusal(models)
     variants = models / "one" / "configs"
     variants.mkdir()

@@ -24,7 +24,7 @@ from throwaway_requests import ask, video
 from tritonclient.utils import InferenceServerException
 
 COMMAND = [sys.executable, "-c", "import sys; from sadtalker_server.cli import main; sys.exit(main())"]
-OPTIONS = ["--tritonserver=embedded", "--http-port=0", "--grpc-port=0", "--metrics-port=0"]
+OPTIONS = ["--tritonserver=embedded", "--http-port=0", "--grpc-port=0"]
 EYE = np.eye(64, dtype=np.float32)
 
 
@@ -41,9 +41,10 @@ class Command:
     def __init__(self, process: subprocess.Popen[str], banner: str) -> None:
         self.process = process
         self.banner = banner
-        self.grpc_url, self.http_url, self.metrics_url = (
-            re.search(rf"^  {name} +(\S+)$", banner, re.MULTILINE)[1] for name in ("gRPC", "HTTP", "metrics")
+        self.grpc_url, self.http_url = (
+            re.search(rf"^  {name} +(\S+)", banner, re.MULTILINE)[1] for name in ("gRPC", "HTTP")
         )
+        self.metrics_url = f"{self.http_url}/metrics"
         self.started = psutil.Process(process.pid).children(recursive=True)
         assert {child.name() for child in self.started} == {"tritonserver", "triton_python_backend_stub"}
         assert self.shared_memory()
@@ -100,14 +101,14 @@ def is_queued(metrics_url: str) -> bool:
 
 def is_draining(http_url: str) -> bool:
     try:
-        urllib.request.urlopen(f"{http_url}/v2/health/ready")
+        urllib.request.urlopen(f"{http_url}/readyz")
     except OSError:
         return True
     return False
 
 
 def test_a_ready_server(server: Server) -> None:
-    assert urllib.request.urlopen(f"{server.http_url}/v2/health/ready").status == 200
+    assert urllib.request.urlopen(f"{server.http_url}/readyz").status == 200
     assert "nv_inference_pending_request_count" in urllib.request.urlopen(server.metrics_url).read().decode()
     assert psutil.Process(server.pid).name() == "tritonserver"
     assert "successfully loaded 'doubling'" in server.log_path.read_text()
@@ -134,7 +135,7 @@ def test_sigterm_lets_a_video_finish_and_refuses_new_ones(models: Path) -> None:
         assert next(steps) == 0
         running.process.terminate()
         time.sleep(0.5)
-        with pytest.raises(InferenceServerException, match="the server is stopping"):
+        with pytest.raises(InferenceServerException, match="the server is draining"):
             list(video(running.grpc_url, steps=1))
         assert list(steps) == list(range(1, 30))
         assert running.process.wait() == 0
@@ -181,7 +182,7 @@ def test_requests_that_outlast_the_exit_timeout(models: Path, tmp_path: Path, mo
             with pytest.raises(InferenceServerException):
                 request.result()
     assert server.exit_code != 0
-    assert not list(Path("/dev/shm").glob(f"sadtalker_{os.getpid()}_{server._shm_prefix.split('_')[2]}*"))
+    assert not list(Path("/dev/shm").glob(f"sadtalker_{os.getpid()}_{server._workspace.region_prefix.split('_')[2]}*"))
 
 
 def test_an_interrupted_start_leaves_nothing(models: Path, tmp_path: Path) -> None:

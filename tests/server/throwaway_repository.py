@@ -1,18 +1,19 @@
 """Writes small model repositories: ONNX graphs of a few nodes and their Triton configurations."""
 
 import hashlib
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
+from sadtalker_runtime.manifest import MANIFEST, ExportedFile, Manifest, read_manifest, write_manifest
 
 WIDTH = 4
 OPENVINO = 'optimization { execution_accelerators { cpu_execution_accelerator [ { name: "openvino" } ] } }'
 
 
 def add_model(repository: Path, name: str, graph: onnx.GraphProto, config: str) -> Path:
-    """Write an ONNX model to `<repository>/<name>` and enter it in `exported.json`; returns its file."""
+    """Write an ONNX model to `<repository>/<name>` enter it in the manifest, and return its file."""
     file = repository / name / "1" / "model.onnx"
     file.parent.mkdir(parents=True)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -20,13 +21,26 @@ def add_model(repository: Path, name: str, graph: onnx.GraphProto, config: str) 
     onnx.save(model, file)
     (repository / name / "config.pbtxt").write_text(f'name: "{name}"\nbackend: "onnxruntime"\n{config}')
 
-    manifest = repository / "exported.json"
-    empty = {"preset": "tiny", "weights": "", "models": {}}
-    exported = json.loads(manifest.read_text()) if manifest.exists() else empty
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    exported["models"][name] = {"bytes": file.stat().st_size, "sha256": digest}
-    manifest.write_text(json.dumps(exported))
+    enter_file(file)
     return file
+
+
+def enter_file(file: Path, size: int | None = None) -> None:
+    """Enter the file `<repository>/<name>/1/<file>` in the manifest, as one of `size` bytes (default: its own)."""
+    repository, name = file.parents[2], file.parents[1].name
+    empty = Manifest(preset="tiny", weights="", precision="fp32", size=256, exporter="", models={})
+    manifest = read_manifest(repository) if (repository / MANIFEST).exists() else empty
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+    entry = ExportedFile(file.stat().st_size if size is None else size, digest)
+    files = {**manifest.models.get(name, {}), file.name: entry}
+    write_manifest(repository, replace(manifest, models={**manifest.models, name: files}))
+
+
+def remove_files(repository: Path, name: str) -> None:
+    """Remove all files of a model from the manifest, and the model with them."""
+    manifest = read_manifest(repository)
+    models = {model: files for model, files in manifest.models.items() if model != name}
+    write_manifest(repository, replace(manifest, models=models))
 
 
 def doubling(element_type: int = TensorProto.FLOAT) -> onnx.GraphProto:
@@ -107,7 +121,7 @@ instance_group [ { count: 1 kind: KIND_CPU } ]
 def add_video_model(repository: Path) -> None:
     """Write a stand-in for the model `sadtalker`: `steps` calls of the model `product`, each a response.
 
-    It keeps the contract with a draining server: it counts its videos, and refuses new ones once the drain file exists.
+    It keeps the contract with the launcher: it counts its videos, and follows the orders to refuse or to end them.
     """
     version = repository / "sadtalker" / "1"
     version.mkdir(parents=True)
@@ -126,6 +140,7 @@ output [ { name: "step" data_type: TYPE_INT64 dims: [ 1 ] } ]
 
 _VIDEO_MODEL = """
 import asyncio, os
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb
@@ -139,20 +154,39 @@ class TritonPythonModel:
     async def execute(self, requests):
         for request in requests:
             sender = request.get_response_sender()
-            if Path(os.environ["SADTALKER_DRAIN_FILE"]).exists():
-                error = pb.TritonError("the server is stopping", pb.TritonError.UNAVAILABLE)
-                sender.send(pb.InferenceResponse(error=error), flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            if order := launcher_order():
+                self.end(sender, order)
                 continue
             self.in_flight.increment(1)
             for step in range(pb.get_input_tensor_by_name(request, "steps").as_numpy()[0]):
-                await asyncio.sleep(0.1)
                 inputs = [pb.Tensor("steps", np.array([1]))]
                 call = pb.InferenceRequest(model_name="product", requested_output_names=["product"], inputs=inputs)
-                answer = await call.async_exec()
-                if answer.has_error():
-                    sender.send(pb.InferenceResponse(error=answer.error()))
+                answer = asyncio.ensure_future(call.async_exec())
+                done = False
+                while not done:
+                    await asyncio.sleep(0.1)
+                    done = answer.done()
+                    if launcher_order() in ("stopping", "broken"):
+                        self.end(sender, launcher_order())
+                        break
+                if not done:
+                    break
+                if answer.result().has_error():
+                    error = answer.result().error()
+                    flags = pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+                    sender.send(pb.InferenceResponse(error=error), flags=flags)
                     break
                 sender.send(pb.InferenceResponse([pb.Tensor("step", np.array([step]))]))
-            sender.send(flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            else:
+                sender.send(flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
             self.in_flight.increment(-1)
+
+    def end(self, sender, order):
+        error = pb.TritonError(f"the server is {order}", pb.TritonError.UNAVAILABLE)
+        sender.send(pb.InferenceResponse(error=error), flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
+def launcher_order():
+    file = Path(os.environ["SADTALKER_DRAIN_FILE"])
+    return file.read_text() if file.exists() else None
 """

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
+from sadtalker_server import Server
 from tritonclient.utils import InferenceServerException
 
 NAMES = {
@@ -60,8 +61,9 @@ def video(url: str, steps: int) -> Iterator[int]:
 class Counter:
     """Counts what a model does from now on."""
 
-    def __init__(self, url: str, model: str) -> None:
-        self._client = triton.InferenceServerClient(url)
+    def __init__(self, server: Server, model: str) -> None:
+        self._client = triton.InferenceServerClient(server.grpc_url)
+        self._headers = server.admin_headers
         self._model = model
         self._items, self._executions = self._read()
 
@@ -74,5 +76,5 @@ class Counter:
         return now[1] - self._executions
 
     def _read(self) -> tuple[int, int]:
-        statistics = self._client.get_inference_statistics(self._model).model_stats[0]
+        statistics = self._client.get_inference_statistics(self._model, headers=self._headers).model_stats[0]
         return statistics.inference_count, statistics.execution_count

@@ -1,7 +1,7 @@
-"""The official checkpoint files, key by key: the one place that knows their names.
+"""The official checkpoint files, key by key; no other module knows their names.
 
-A rule pairs an official key with ours; `{n}` stands for a number and `*` for the rest of the key, on both sides.
-Every key of a file is either mapped by one rule or listed as unused; anything else is an error.
+A rule pairs an official key with ours; on both sides `{n}` stands for a number and `*` for the rest of the key. Every
+key of a file is mapped by one rule or listed as unused; anything else is an error.
 """
 
 import re
@@ -12,11 +12,13 @@ Shape = tuple[int, ...]
 
 
 class CheckpointError(Exception):
-    """A checkpoint file does not fit: the message names the file, the keys, and both shapes."""
+    """A checkpoint file that does not fit; the message names the file, the keys, and both shapes."""
 
 
 @dataclass(frozen=True)
 class Rule:
+    """A pair of key patterns: the official one, and ours in a network."""
+
     official: str
     network: str
     ours: str
@@ -24,16 +26,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """One file: how it is called, under which entry its tensors lie, and what each of them is."""
+    """One checkpoint file: its name, the entry its tensors lie under, and the network each of them belongs to."""
 
     name: str
     rules: tuple[Rule, ...]
-    entry: str | None = None  # of a pickled dictionary; None where the tensors lie bare
-    synthetic_prefix: str = ""  # what deterministic values put before the keys of this file
+    entry: str | None = None  # key in a pickled dictionary; None where the tensors are at the top level
+    synthetic_prefix: str = ""  # prefix of the keys in the names that seed synthetic values
     unused: tuple[str, ...] = ()  # training only: present in the file, absent from our networks
 
     def ours(self, official_key: str) -> tuple[str, str] | None:
-        """(network, our key) of an official key; None where the file carries it for training only."""
+        """Return (network, our key) of an official key; None where the file carries it for training only."""
         for rule in self.rules:
             if match := _pattern(rule.official).fullmatch(official_key):
                 return rule.network, _fill(rule.ours, match.groups())
@@ -42,13 +44,14 @@ class CheckpointFile:
         raise CheckpointError(f"{self.name}: unexpected key {official_key!r}")
 
     def official(self, network: str, our_key: str) -> str:
-        """The official key of one of our tensors."""
+        """Return the official key of one of our tensors."""
         for rule in self.rules:
             if rule.network == network and (match := _pattern(rule.ours).fullmatch(our_key)):
                 return _fill(rule.official, match.groups())
         raise KeyError(f"{self.name} has no rule for {network}:{our_key}")
 
     def networks(self) -> set[str]:
+        """Return the names of the networks whose tensors the file holds."""
         return {rule.network for rule in self.rules}
 
     def check(self, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
@@ -75,7 +78,7 @@ def _fill(template: str, groups: tuple[str, ...]) -> str:
 
 
 def rules(network: str, prefix: str, table: dict[str, str]) -> tuple[Rule, ...]:
-    """The rules of one network from official key -> ours; `prefix` comes before every official one."""
+    """Return the rules of one network from official key -> ours; `prefix` comes before every official one."""
     return tuple(Rule(prefix + official, network, ours) for official, ours in table.items())
 
 
@@ -87,7 +90,7 @@ def _audio_encoder(official: str, ours: str) -> dict[str, str]:
 
 
 def resnet(official: str, ours: str) -> dict[str, str]:
-    """The rules of a ResNet with torchvision's names."""
+    """Return the rules of a ResNet with torchvision's names."""
     layers = {f"conv{n}": f"conv{n}" for n in (1, 2, 3)} | {f"bn{n}": f"norm{n}" for n in (1, 2, 3)}
     layers |= {"downsample.0": "skip", "downsample.1": "skip_norm"}
     return {f"{official}.conv1.*": f"{ours}.stem.*", f"{official}.bn1.*": f"{ours}.stem_norm.*"} | {

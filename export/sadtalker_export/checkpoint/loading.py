@@ -1,4 +1,4 @@
-"""Reading checkpoint files into networks, strictly, and writing files in the official layout."""
+"""Networks read from checkpoint files, strictly, and files written in the official layout."""
 
 import pickle
 from collections.abc import Mapping
@@ -12,21 +12,37 @@ from torch import Tensor, nn
 from ..presets import PRESETS, Preset
 from . import synthetic
 from .layout import MAPPING_CROP, MAPPING_FULL, SADTALKER, CheckpointError, CheckpointFile
-from .manifest import build_networks, expected_shapes
+from .networks import build_networks, expected_shapes
 from .restoration_layout import RESTORATION
 
-DEMO = Path(__file__).parents[1] / "demo"  # the trained weights that come along
-_PRESET_MARKER = "generator.first.conv.weight"  # its length tells the presets apart
-_PARALLEL = "module."  # what data-parallel training puts before every key; some published files still have it
+DEMO = Path(__file__).parents[1] / "demo"  # the trained weights in this package
+OFFICIAL = Path("weights/official")
+_PRESET_MARKER = "generator.first.conv.weight"  # its length differs between presets
+_PARALLEL = "module."  # prefix that data-parallel training gives every key; some published files still have it
 
 
 def files(image_size: int = 256) -> tuple[CheckpointFile, ...]:
-    """The checkpoint files that an image size needs."""
+    """Return the checkpoint files that an image size needs."""
     return SADTALKER[image_size], MAPPING_CROP, MAPPING_FULL
 
 
+def load_weights(name: str, image_size: int = 256) -> tuple[Preset, dict[str, nn.Module]]:
+    """Load the networks that `--weights` names: `tiny`, `demo`, `official`, or a directory.
+
+    Networks that find and restore faces are included if their files are there. `tiny` includes the enhancer, but no
+    detectors: with synthetic weights they find no face. Raises `CheckpointError`.
+    """
+    if name == "tiny":
+        tiny = PRESETS["tiny"]
+        networks = synthetic_networks(tiny, image_size=image_size)
+        return tiny, networks | synthetic_networks(tiny, {"face_enhancer"})
+    directory = {"official": OFFICIAL, "demo": DEMO}.get(name, Path(name))
+    preset, networks = load_directory(directory, image_size)
+    return preset, networks | load_restoration(directory, preset)
+
+
 def load_directory(directory: Path, image_size: int = 256) -> tuple[Preset, dict[str, nn.Module]]:
-    """All networks from the checkpoint files in a directory; the preset follows from the shapes.
+    """Load all networks from the checkpoint files in a directory; the preset follows from the shapes.
 
     Raises `CheckpointError` for a file that is missing, unreadable, or holds other tensors than the preset's.
     """
@@ -36,7 +52,7 @@ def load_directory(directory: Path, image_size: int = 256) -> tuple[Preset, dict
 
 
 def load_restoration(directory: Path, preset: Preset) -> dict[str, nn.Module]:
-    """The networks that find and restore faces: those whose checkpoint files are in the directory, of a preset.
+    """Load the networks that find and restore faces, of a preset: those whose files are in the directory.
 
     Raises `CheckpointError` for a file that is unreadable or holds other tensors than the preset's.
     """
@@ -45,7 +61,7 @@ def load_restoration(directory: Path, preset: Preset) -> dict[str, nn.Module]:
 
 
 def synthetic_networks(preset: Preset, names: set[str] | None = None, image_size: int = 256) -> dict[str, nn.Module]:
-    """SadTalker's networks of a preset (or any that are named) with deterministic weights, without any file."""
+    """Build SadTalker's networks of a preset (or any that are named) with deterministic weights, without any file."""
     states: dict[CheckpointFile, dict[str, Tensor]] = {}
     for file in (*files(image_size), *(RESTORATION if names else ())):
         if wanted := file.networks() if names is None else file.networks() & names:
@@ -58,7 +74,7 @@ def synthetic_networks(preset: Preset, names: set[str] | None = None, image_size
 def assemble(
     preset: Preset, states: Mapping[CheckpointFile, Mapping[str, Tensor]], names: set[str] | None = None
 ) -> dict[str, nn.Module]:
-    """Networks from official tensors, every one of them checked for presence and shape."""
+    """Build networks from official tensors, every one of them checked for presence and shape."""
     networks: dict[str, nn.Module] = {}
     for file, state in states.items():
         wanted = file.networks() if names is None else file.networks() & names
@@ -76,7 +92,7 @@ def assemble(
 
 
 def read(path: Path, file: CheckpointFile) -> dict[str, Tensor]:
-    """The tensors of one file by official key; pickles may hold nothing but tensors and plain containers."""
+    """Read the tensors of one file by official key; pickles may hold nothing but tensors and plain containers."""
     if not path.is_file():
         raise CheckpointError(f"{path}: not found; `sadtalker-export weights --official {path.parent}` downloads it")
     try:

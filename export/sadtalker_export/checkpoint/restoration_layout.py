@@ -1,4 +1,4 @@
-"""The official files of GFP-GAN and facexlib, key by key: what restores faces, and what finds them and their parts."""
+"""The official files of GFP-GAN (restores faces) and facexlib (finds faces and their parts), key by key."""
 
 from .layout import CheckpointFile, resnet, rules
 
@@ -6,7 +6,7 @@ Table = dict[str, str]
 
 
 def _each(blocks: Table, parts: Table) -> Table:
-    """The rules of several blocks that are made of the same parts."""
+    """Return the rules of several blocks that are made of the same parts."""
     return {f"{block}.{k}": f"{ours}.{v}" for block, ours in blocks.items() for k, v in parts.items()}
 
 

@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
 def generator(name: str) -> np.random.Generator:
-    """A random generator that depends on the name alone, on every platform."""
+    """Return a random generator that depends on the name alone, on every platform."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
     return np.random.Generator(np.random.Philox(key=seed))
 
@@ -25,7 +25,7 @@ def generator(name: str) -> np.random.Generator:
 def named_input(
     name: str, shape: Shape, low: float | None = None, high: float | None = None
 ) -> npt.NDArray[np.float32]:
-    """A network input: uniform in [low, high), or standard normal without bounds."""
+    """Return a network input: uniform in [low, high), or standard normal without bounds."""
     g = generator("input:" + name)
     if low is None or high is None:
         return g.standard_normal(shape).astype(np.float32)
@@ -33,7 +33,7 @@ def named_input(
 
 
 def tensor(key: str, shape: Shape) -> Array:
-    """The value of one checkpoint tensor, scaled by what its key says it is."""
+    """Return the value of one checkpoint tensor, scaled according to the kind of tensor its key names."""
     kind = key.rsplit(".", 1)[-1]
     if kind == "num_batches_tracked":
         return np.zeros(shape, np.int64)
@@ -56,14 +56,14 @@ def tensor(key: str, shape: Shape) -> Array:
 
 
 def state(file: CheckpointFile, shapes: Mapping[str, Shape]) -> dict[str, Array]:
-    """All tensors of a checkpoint file, by official key."""
+    """Return all tensors of a checkpoint file, by official key."""
     values = {key: tensor(file.synthetic_prefix + key, shape) for key, shape in shapes.items()}
     _settle_spectral_norm(values)
     return values
 
 
 def _settle_spectral_norm(values: dict[str, Array]) -> None:
-    """One power iteration, in float64, so that u and v belong to their weight; in place."""
+    """Do one power iteration, in float64 and in place, so that u and v belong to their weight."""
     for key in [k for k in values if k.endswith(".weight_orig")]:
         base = key.removesuffix("weight_orig")
         w = values[key].astype(np.float64).reshape(values[key].shape[0], -1)

@@ -24,6 +24,6 @@ class Audio2Exp(nn.Module):
         self.head = nn.Linear(size.encoder.widths[-1] + EXPRESSION + 1, EXPRESSION)
 
     def forward(self, mel: Tensor, reference_expression: Tensor, blink: Tensor) -> Tensor:
-        """mel [B, 80, 16], reference_expression [B, 64], blink [B, 1] in [0, 1] -> [B, 64]."""
+        """Return the expression [B, 64] of mel [B, 80, 16], reference_expression [B, 64], blink [B, 1] in [0, 1]."""
         expression: Tensor = self.head(torch.cat([self.encoder(mel), reference_expression, blink], 1))
         return expression

@@ -81,7 +81,14 @@ class Audio2Pose(nn.Module):
         self.pose_head = nn.Linear(POSE, POSE)
 
     def forward(self, mel: Tensor, latent: Tensor, pose_style: Tensor, reference_pose: Tensor) -> Tensor:
-        """mel [B, 32, 80, 16], latent [B, 64], pose_style [B, 1] in 0..45, reference_pose [B, 6] -> [B, 32, 6]."""
+        """Return the head motion [B, 32, 6].
+
+        Args:
+            mel: [B, 32, 80, 16] in [-4, 4].
+            latent: [B, 64].
+            pose_style: [B, 1], int64 in 0..45.
+            reference_pose: [B, 6] of the portrait.
+        """
         audio = self.audio_head(self.encoder(mel.flatten(0, 1))).reshape(-1, CHUNK_FRAMES * POSE)
         latent = latent + self.style_latent[pose_style[:, 0]]
         hidden = F.relu(self.hidden(torch.cat([reference_pose, latent, audio], 1)))

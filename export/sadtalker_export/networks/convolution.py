@@ -41,17 +41,17 @@ class ConvNorm(nn.Module):
 
 
 def repeat_pixels(x: Tensor, factor: int = 2) -> Tensor:
-    """Nearest-neighbour upsampling of height and width ([..., H, W] of rank 4 or 5)."""
+    """Upsample height and width ([..., H, W] of rank 4 or 5) by repeating pixels."""
     scale = [1.0] * (x.dim() - 4) + [float(factor)] * 2
     return F.interpolate(x, scale_factor=scale, mode="nearest")
 
 
 def inclusive_axis(length: int, like: Tensor) -> Tensor:
-    """`length` coordinates from -1 to 1, both ends included."""
+    """Return `length` coordinates from -1 to 1, both ends included."""
     return torch.linspace(-1, 1, length, dtype=like.dtype, device=like.device)
 
 
 def inclusive_grid(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Coordinates (x, y, z) of a D x H x W volume, both ends included: [D, H, W, 3]."""
+    """Return the coordinates (x, y, z) of a D x H x W volume, both ends included: [D, H, W, 3]."""
     z, y, x = torch.meshgrid(*(inclusive_axis(n, like) for n in shape), indexing="ij")
     return torch.stack([x, y, z], -1)

@@ -1,4 +1,4 @@
-"""From keypoints to a dense 3-D flow and an occlusion map (Siarohin et al. 2019; in 3-D, Wang et al. 2021)."""
+"""A dense 3-D flow and an occlusion map from keypoints (Siarohin et al. 2019; in 3-D, Wang et al. 2021)."""
 
 from dataclasses import dataclass
 
@@ -74,11 +74,11 @@ class DenseMotion(nn.Module):
         return self.flow(decided, shifts), torch.sigmoid(self.occlusion(decided.flatten(1, 2)))
 
     def shifts(self, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
-        """The candidates' translations, the background's first: [B, K+1, 3]."""
+        """Return the candidates' translations, the background's first: [B, K+1, 3]."""
         return F.pad(source_keypoints - driving_keypoints, (0, 0, 1, 0))
 
     def candidates(self, features: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
-        """What the hourglass reads: per candidate a heat map and the features under its motion."""
+        """Return the hourglass's input: per candidate a heat map and the features under its motion."""
         shape = features.shape[2:]
         moved = self.moved_features(features, self.shifts(source_keypoints, driving_keypoints))
         heat = gaussian_maps(driving_keypoints, shape) - gaussian_maps(source_keypoints, shape)
@@ -86,11 +86,11 @@ class DenseMotion(nn.Module):
         return torch.cat([heat.unsqueeze(2), moved], 2).flatten(1, 2)
 
     def motion_features(self, volume: Tensor) -> Tensor:
-        """What of the portrait the motion estimate looks at: [B, compressed, D, H, W]."""
+        """Return the portrait's features for the motion estimate: [B, compressed, D, H, W]."""
         return F.relu(self.norm(self.compress(volume)))
 
     def moved_features(self, features: Tensor, shifts: Tensor) -> Tensor:
-        """Features under every candidate motion: shifts [B, K+1, 3] -> [B, K+1, compressed, D, H, W]."""
+        """Return the features under every candidate motion: shifts [B, K+1, 3] -> [B, K+1, compressed, D, H, W]."""
         b, c, d, h, w = features.shape
         candidates = shifts.shape[1]
         grids = inclusive_grid((d, h, w), features) + shifts.reshape(b * candidates, 1, 1, 1, 3)
@@ -99,12 +99,12 @@ class DenseMotion(nn.Module):
         return moved.reshape(b, candidates, c, d, h, w)
 
     def flow(self, features: Tensor, shifts: Tensor) -> Tensor:
-        """The decision among the candidates, from the hourglass's features [B, C, D, H, W]: [B, D, H, W, 3]."""
+        """Return the flow [B, D, H, W, 3] that the hourglass's features [B, C, D, H, W] choose among the candidates."""
         return mixed_flow(self.mask(features), shifts, self.mask_floor)
 
 
 def mixed_flow(logits: Tensor, shifts: Tensor, floor: float) -> Tensor:
-    """Candidate motions weighed by softmax(logits [B, K+1, D, H, W]): [B, D, H, W, 3]."""
+    """Return the candidate motions weighed by softmax(logits [B, K+1, D, H, W]): [B, D, H, W, 3]."""
     mask = F.softmax(logits, 1)
     if floor:
         mask = torch.where(mask < floor, torch.zeros_like(mask), mask)
@@ -114,7 +114,7 @@ def mixed_flow(logits: Tensor, shifts: Tensor, floor: float) -> Tensor:
 
 
 def gaussian_maps(keypoints: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A Gaussian around every keypoint: [B, K, 3] -> [B, K, D, H, W]; it is the product of its three axes."""
+    """Return a Gaussian around every keypoint, the product of its three axes: [B, K, 3] -> [B, K, D, H, W]."""
     d, h, w = shape
     x, y, z = (
         torch.exp((inclusive_axis(n, keypoints) - keypoints[:, :, i : i + 1]) ** 2 * (-0.5 / HEATMAP_VARIANCE))

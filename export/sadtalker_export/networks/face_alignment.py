@@ -137,7 +137,7 @@ class FaceAlignment(nn.Module):
         return usual_68(peaks(self.heatmaps(face)[:, :POINTS])) * SHRINK
 
     def heatmaps(self, face: Tensor) -> Tensor:
-        """Of the 98 points and, last, of the boundary: [B, 99, 64, 64]."""
+        """Return the heat maps of the 98 points and, last, of the boundary: [B, 99, 64, 64]."""
         x = F.relu(self.norm(self.stem(face)))
         x = F.avg_pool2d(self.head[0](x), 2)
         x = self.head[2](self.head[1](x))
@@ -152,7 +152,7 @@ class FaceAlignment(nn.Module):
 
 
 def peaks(heatmaps: Tensor) -> Tensor:
-    """Where each heat map [B, N, H, W] is largest: the centres of those pixels, (x, y) in pixels, [B, N, 2].
+    """Return the largest pixel of each heat map [B, N, H, W]: its centre (x, y) in pixels, [B, N, 2].
 
     A peak moves a quarter of a pixel toward the larger of its two neighbours on an axis; on the edge, where it has one
     neighbour only, it stays.
@@ -171,6 +171,6 @@ def peaks(heatmaps: Tensor) -> Tensor:
 
 
 def usual_68(points: Tensor) -> Tensor:
-    """The 68 landmarks of the iBUG scheme from the 98 of WFLW, both [B, N, 2]."""
+    """Return the 68 landmarks of the iBUG scheme from the 98 of WFLW, both [B, N, 2]."""
     first, second = torch.tensor(_PAIRS, device=points.device).unbind(1)
     return (points.index_select(1, first) + points.index_select(1, second)) / 2

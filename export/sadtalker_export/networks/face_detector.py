@@ -39,7 +39,7 @@ class FeaturePyramid(nn.Module):
 
 
 class ContextModule(nn.Module):
-    """What 3x3, 5x5 and 7x7 windows see, side by side, the larger two as stacks of 3x3 (SSH, Najibi et al. 2017)."""
+    """3x3, 5x5 and 7x7 windows side by side, the larger two as stacks of 3x3 (SSH, Najibi et al. 2017)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -80,8 +80,10 @@ class FaceDetector(nn.Module):
         return boxes, scores[:, :, 1], landmarks
 
     def regress(self, centred: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Picture, BGR without `MEAN` -> boxes [B, P, 4] and landmarks [B, P, 10] relative to the priors, and between
-        them the probabilities [B, P, 2] of no face and a face."""
+        """Return boxes [B, P, 4], probabilities [B, P, 2] and landmarks [B, P, 10] of a picture, BGR without `MEAN`.
+
+        Boxes and landmarks are relative to the priors; the probabilities are those of no face and of a face.
+        """
         maps = self.pyramid(self.backbone(centred)[1:])
         maps = [context(x) for context, x in zip(self.context, maps, strict=True)]
         boxes, scores, landmarks = (
@@ -92,7 +94,7 @@ class FaceDetector(nn.Module):
 
 
 def prior_boxes(height: int, width: int) -> Tensor:
-    """Squares at every position of the three maps: (centre x, centre y, width, height) over the picture's, [P, 4]."""
+    """Return squares at every position of the three maps: (centre x, centre y, width, height) in shares, [P, 4]."""
     priors = []
     for stride, sizes in zip(STRIDES, PRIOR_SIZES, strict=True):
         y, x, s = torch.meshgrid(
@@ -106,17 +108,17 @@ def prior_boxes(height: int, width: int) -> Tensor:
 
 
 def decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:
-    """Offsets [..., P, 4] from the priors [P, 4] -> (left, top, right, bottom) over the picture's width and height."""
+    """Return (left, top, right, bottom), in shares of the picture, from offsets [..., P, 4] and priors [P, 4]."""
     centre = priors[:, :2] + CENTRE_VARIANCE * offsets[..., :2] * priors[:, 2:]
     half = priors[:, 2:] * torch.exp(SIZE_VARIANCE * offsets[..., 2:]) / 2
     return torch.cat([centre - half, centre + half], -1)
 
 
 def decode_landmarks(offsets: Tensor, priors: Tensor) -> Tensor:
-    """Offsets [..., P, 10] from the priors [P, 4] -> (x, y) of five points over the picture's width and height."""
+    """Return (x, y) of five points, in shares of the picture, from offsets [..., P, 10] and priors [P, 4]."""
     return priors[:, :2].repeat(1, LANDMARKS) + CENTRE_VARIANCE * offsets * priors[:, 2:].repeat(1, LANDMARKS)
 
 
 def _per_prior(head: Tensor, values: int) -> Tensor:
-    """[B, priors * values, h, w] -> [B, h * w * priors, values]"""
+    """Return the head's map [B, priors * values, h, w] as [B, h * w * priors, values]."""
     return head.permute(0, 2, 3, 1).reshape(head.shape[0], -1, values)

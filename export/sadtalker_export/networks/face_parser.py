@@ -1,4 +1,4 @@
-"""Which part of a face each pixel shows: ParseNet (Chen et al. 2021, progressive semantic-aware restoration)."""
+"""The part of a face that each pixel shows: ParseNet (Chen et al. 2021, progressive semantic-aware restoration)."""
 
 from dataclasses import dataclass
 from itertools import pairwise

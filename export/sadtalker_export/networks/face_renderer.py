@@ -1,4 +1,4 @@
-"""The frame renderer: warp the portrait's appearance volume by the dense motion and decode it (Wang et al. 2021)."""
+"""The frame renderer: warps the portrait's appearance volume by the dense motion and decodes it (Wang et al. 2021)."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class FaceRenderer(nn.Module):
         return transfer(frames, carried(volume), flow, occlusion) if self.transfers_picture else frames
 
     def decode(self, volume: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
-        """The network's own frames, from the volume under a flow: [B, 3, 4H, 4W]."""
+        """Return the network's own frames, from the volume under a flow: [B, 3, 4H, 4W]."""
         warped = F.grid_sample(volume, flow, align_corners=False)
         frames: Tensor = self.decoder(self.project(self.flatten(warped.flatten(1, 2))) * occlusion)
         return frames

@@ -45,7 +45,7 @@ class KeypointDetector(nn.Module):
         return expectation(self.scores(image))
 
     def scores(self, image: Tensor) -> Tensor:
-        """Heat maps before the softmax: [B, K, D, H/4, W/4]."""
+        """Return the heat maps before the softmax: [B, K, D, H/4, W/4]."""
         x = F.conv2d(image, self.blur, stride=SHRINK, padding=BLUR_TAPS // 2, groups=3)
         for down in self.down:
             x = down(x)
@@ -58,7 +58,7 @@ class KeypointDetector(nn.Module):
 
 
 def expectation(heatmaps: Tensor) -> Tensor:
-    """Mean position under the softmax of each heat map [B, K, D, H, W] -> (x, y, z) [B, K, 3]."""
+    """Return the mean position under the softmax of each heat map [B, K, D, H, W]: (x, y, z) [B, K, 3]."""
     _, _, d, h, w = heatmaps.shape
     p = F.softmax(heatmaps.flatten(2) / TEMPERATURE, 2).reshape(heatmaps.shape)
     marginals = ((p.sum((2, 3)), w), (p.sum((2, 4)), h), (p.sum((3, 4)), d))

@@ -62,8 +62,8 @@ class CoefficientMapping(nn.Module):
 class Motion(nn.Module):
     """Canonical keypoints [B, K, 3] and windows of coefficients [B, F, coefficients, 27] -> keypoints [B, F, K, 3].
 
-    `head_angles` [B, F, 3] are yaw, pitch and roll in degrees that take the place of the mapping's own; those beyond
-    180 leave it its own. (Not NaN: engines that are allowed fast arithmetic need not know it from a number.)
+    `head_angles` [B, F, 3] are yaw, pitch and roll in degrees that replace the mapping's own; values beyond 180 leave
+    the mapping's. (NaN would not do: engines with fast arithmetic need not tell it from a number.)
     """
 
     def __init__(self, size: MotionSize) -> None:
@@ -91,13 +91,13 @@ def move_keypoints(canonical: Tensor, motion: HeadMotion, given: Tensor | None =
 
 
 def bin_degrees(logits: Tensor) -> Tensor:
-    """Expected angle in degrees under softmax(logits): [B, bins] -> [B]."""
+    """Return the expected angle in degrees under softmax(logits): [B, bins] -> [B]."""
     bins = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
     return (F.softmax(logits, 1) * bins).sum(1) * DEGREES_PER_BIN + DEGREES_OF_FIRST_BIN
 
 
 def rotation_matrix(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
-    """R = Rx(pitch) Ry(yaw) Rz(roll) from degrees, each [B] -> [B, 3, 3]."""
+    """Return R = Rx(pitch) Ry(yaw) Rz(roll) from degrees, each [B] -> [B, 3, 3]."""
     (cp, sp), (cy, sy), (cr, sr) = ((torch.cos(a / 180 * PI), torch.sin(a / 180 * PI)) for a in (pitch, yaw, roll))
     rows = (
         (cy * cr, -cy * sr, sy),

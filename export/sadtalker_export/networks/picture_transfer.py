@@ -1,7 +1,7 @@
 """The portrait's own pixels in every frame: sharp where they were visible, decoded where they were not.
 
 A narrow decoder cannot redraw a face in detail. So the volume carries the picture in its last three channels, whose
-depth slices are the 4 x 4 pixels of every cell, and what moved into view undisturbed is copied from there.
+depth slices are the 4 x 4 pixels of every cell, and pixels that stay visible are copied from there.
 """
 
 import torch
@@ -23,7 +23,7 @@ def carry(volume: Tensor, picture: Tensor) -> Tensor:
 
 
 def carried(volume: Tensor) -> Tensor:
-    """The picture [B, 3, 4H, 4W] in a volume."""
+    """Return the picture [B, 3, 4H, 4W] in a volume."""
     b, _, _, h, w = volume.shape
     pixels = volume[:, -COLOURS:].reshape(b, COLOURS, CELL, CELL, h, w)
     # `F.pixel_shuffle`, in operators that TensorRT has
@@ -31,27 +31,27 @@ def carried(volume: Tensor) -> Tensor:
 
 
 def transfer(frames: Tensor, picture: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
-    """Decoded frames [B, 3, 4H, 4W] with the portrait's pixels wherever they were visible."""
+    """Return decoded frames [B, 3, 4H, 4W] with the portrait's pixels wherever they were visible."""
     shift = planar_shift(flow, inclusive_grid((1, *flow.shape[2:4]), flow))
     # In reduced precision a mixture of two pictures in [0, 1] can leave it, and bytes would wrap around.
     return blend(frames, warp(picture, shift, pixel_centres(picture)), occlusion).clamp(0, 1)
 
 
 def blend(decoded: Tensor, copied: Tensor, occlusion: Tensor) -> Tensor:
-    """Both [B, 3, 4H, 4W], by the occlusion map [B, 1, H, W]."""
+    """Blend decoded and copied pixels, both [B, 3, 4H, 4W], by the occlusion map [B, 1, H, W]."""
     visible = F.interpolate(occlusion, scale_factor=float(CELL), mode="bilinear", align_corners=False)
     return decoded + ((visible - DECODED) / (COPIED - DECODED)).clamp(0, 1) * (copied - decoded)
 
 
 def planar_shift(flow: Tensor, grid: Tensor) -> Tensor:
-    """The mean over depth of how far a flow [B, D, H, W, 3] departs from its grid, in x and y: [B, 2, H, W]."""
+    """Return the mean over depth of a flow's [B, D, H, W, 3] distance from its grid, in x and y: [B, 2, H, W]."""
     return (flow - grid)[..., :2].mean(1).permute(0, 3, 1, 2)
 
 
 def warp(picture: Tensor, shift: Tensor, centres: Tensor) -> Tensor:
-    """A picture [B, 3, H, W] seen at pixel `centres` [1 or B, h, w, 2] after a shift [B, 2, h/4, w/4]."""
+    """Sample a picture [B, 3, H, W] at pixel `centres` [1 or B, h, w, 2] after a shift [B, 2, h/4, w/4]."""
     rows, columns = (enlargement(n, shift) for n in shift.shape[-2:])
-    # bilinearly; in operators that ONNX Runtime has in float64, too, in which bf16 exports keep places
+    # bilinearly; in operators that ONNX Runtime has in float64, too, in which bf16 exports keep positions
     shift = (rows @ shift @ columns.T).permute(0, 2, 3, 1)
     # A step of the flow's grid, which includes both ends, is a cell; here the frame's edges are at -1 and 1.
     width, height = picture.shape[3] // CELL, picture.shape[2] // CELL
@@ -60,7 +60,7 @@ def warp(picture: Tensor, shift: Tensor, centres: Tensor) -> Tensor:
 
 
 def enlargement(count: int, like: Tensor) -> Tensor:
-    """[CELL * count, count]: what each pixel of a bilinear enlargement by CELL takes of each value."""
+    """Return the share of each value in each pixel of a bilinear enlargement by CELL: [CELL * count, count]."""
     values = torch.arange(count, dtype=like.dtype, device=like.device)
     pixels = torch.arange(CELL * count, dtype=like.dtype, device=like.device)
     positions = ((pixels + 0.5) / CELL - 0.5).clamp(0, count - 1)
@@ -68,7 +68,7 @@ def enlargement(count: int, like: Tensor) -> Tensor:
 
 
 def pixel_centres(picture: Tensor) -> Tensor:
-    """Coordinates (x, y) of the pixels of [..., H, W], the frame's edges at -1 and 1: [1, H, W, 2]."""
+    """Return the coordinates (x, y) of the pixels of [..., H, W], the frame's edges at -1 and 1: [1, H, W, 2]."""
     y, x = ((torch.arange(n, dtype=picture.dtype, device=picture.device) * 2 + 1) / n - 1 for n in picture.shape[-2:])
     y, x = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([x, y], -1).unsqueeze(0)

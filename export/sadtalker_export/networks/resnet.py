@@ -15,7 +15,7 @@ class ResNetSize:
 
     @property
     def channels(self) -> tuple[int, int, int, int]:
-        """Of the four stages' outputs."""
+        """Return the channels of the four stages' outputs."""
         w = self.width * EXPANSION
         return w, 2 * w, 4 * w, 8 * w
 

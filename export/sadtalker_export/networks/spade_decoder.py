@@ -44,7 +44,7 @@ class SpectralConv2d(nn.Module):
 
 
 class Spade(nn.Module):
-    """Instance normalisation, modulated pixel by pixel by what a small network reads in the features."""
+    """Instance normalisation, modulated pixel by pixel by a small network that reads the features."""
 
     def __init__(self, channels: int, features: int, hidden: int) -> None:
         super().__init__()
@@ -103,5 +103,5 @@ class SpadeDecoder(nn.Module):
 
 
 def normalise(x: Tensor) -> Tensor:
-    """Instance normalisation without parameters."""
+    """Normalise every channel of every item over its pixels (instance normalisation), without parameters."""
     return F.instance_norm(x, eps=EPSILON)

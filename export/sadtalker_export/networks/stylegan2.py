@@ -25,6 +25,7 @@ class Modulation(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1, channels_out, channels_in, kernel, kernel))
 
     def convolve(self, x: Tensor) -> Tensor:
+        """Convolve `x` with the weights, which no style has scaled yet."""
         return F.conv2d(x, self.weight[0], padding=self.weight.shape[3] // 2)
 
 
@@ -47,7 +48,7 @@ class StyleConv(Modulation):
         return F.leaky_relu(x + self.noise_strength * self.noise + self.bias, SLOPE)
 
     def scales(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """What multiplies input and output: [B, in, 1, 1] and [B, out, 1, 1].
+        """Return the factors of input and output: [B, in, 1, 1] and [B, out, 1, 1].
 
         The output has unit variance whatever the style's size, so the style is brought to at most 1 and squared and
         summed in float32: half precision can then neither overflow in the convolution nor vanish in the sum.
@@ -75,7 +76,7 @@ class StyleGan2(nn.Module):
     """Latents [B, 2 * levels, latent] -> image [B, 3, R, R], from `widths`[0] channels at 4x4 to the last at R.
 
     `features` holds a (scale, shift) per doubling, each [B, width / 2, r, r]: a spatial feature transform of the second
-    half of the channels (Wang et al. 2021, GFP-GAN). The first half stays what the generator makes of it.
+    half of the channels (Wang et al. 2021, GFP-GAN). The first half is left as the generator makes it.
     """
 
     def __init__(self, latent: int, widths: tuple[int, ...]) -> None:
@@ -101,5 +102,5 @@ class StyleGan2(nn.Module):
 
 
 def double(x: Tensor) -> Tensor:
-    """Bilinear upsampling by two."""
+    """Upsample by two, bilinearly."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""The renderer with fewer multiplications, for engines that do not find such algorithms by themselves (CPUs)."""
+"""The renderer with fewer multiplications, for engines that do not find such algorithms themselves (on CPUs)."""
 
 import copy
 from collections.abc import Callable
@@ -15,18 +15,19 @@ from .spade import FastSpadeBlock, FastSpadeDecoder, Modulation
 from .winograd import TAPS, WinogradConvolution, WinogradModulation
 
 WORTHWHILE = 128
-"""Channels from which on a decoder's tiles or sorted rows save more than their memory traffic costs."""
+"""Fewest channels at which a decoder's tiles or sorted rows save more than their memory traffic costs."""
 WORTHWHILE_DEEP = 64
-"""Likewise, of an hourglass on sorted depths."""
+"""Fewest channels at which an hourglass on sorted depths does."""
 
 Form = Callable[..., nn.Module]
 
 
 def for_cpu(module: nn.Module, frames: int, precision: str = "fp32") -> nn.Module:
-    """A copy of a module with a `FastRenderer` or `FastSpadeDecoder`, for items of `frames` frames, fp32 or bf16.
+    """Return a copy of a module with a `FastRenderer` or `FastSpadeDecoder`, rewritten for a CPU.
 
-    The decoder's convolutions work on tiles in fp32, which takes the fewest multiplications, and on sorted rows in
-    bf16, which loses less. For the same reason the mask's 7 taps are taken in pieces in bf16.
+    Items have `frames` frames, `precision` is fp32 or bf16. The decoder's convolutions work on tiles in fp32, which
+    takes the fewest multiplications, and on sorted rows in bf16, which loses less. For the same reason the mask's 7
+    taps are taken in pieces in bf16.
     """
     copied = copy.deepcopy(module)
     for part in list(copied.modules()):
@@ -42,7 +43,7 @@ def for_cpu(module: nn.Module, frames: int, precision: str = "fp32") -> nn.Modul
 
 
 class InParts(nn.Module):
-    """A `Doubling` of so many parts of the batch, one after the other: the same function in less memory."""
+    """A `Doubling` of so many parts of the batch in turn: the same function in less memory."""
 
     def __init__(self, doubling: nn.Module, parts: int) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class InParts(nn.Module):
 
 
 def _sort_depths(renderer: FastRenderer, mask: Form) -> None:
-    """The whole hourglass on sorted depths, and the mask that reads it in that form."""
+    """Put the whole hourglass on sorted depths, and with it the mask that reads it."""
     motion: DenseMotion = renderer.dense_motion
     renderer.enter, renderer.leave = Sort(), Unsort()
     for block in motion.hourglass.modules():
@@ -71,7 +72,7 @@ def _sort_depths(renderer: FastRenderer, mask: Form) -> None:
 
 
 def _sort_rows(decoder: FastSpadeDecoder) -> None:
-    """The decoder on sorted rows, but for what the doublings read in the features and what makes colours in the end."""
+    """Put the decoder on sorted rows, except the features that the doublings read and the last layer."""
     decoder.enter, decoder.leave = Sort(), Unsort()
     for name, conv in (("stem", decoder.stem), ("middle_shared", decoder.middle_shared)):
         decoder.add_module(name, SortedConvolution(conv))
@@ -87,7 +88,7 @@ def _sort_rows(decoder: FastSpadeDecoder) -> None:
 
 
 def _use_tiles(module: nn.Module) -> None:
-    """Tiles for the convolutions that are wide enough."""
+    """Replace the convolutions that are wide enough by convolutions on tiles."""
     for name, child in list(module.named_children()):
         if isinstance(child, Modulation) and _worthwhile(child.gamma):
             module.add_module(name, WinogradModulation(child))

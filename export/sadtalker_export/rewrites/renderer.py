@@ -1,4 +1,4 @@
-"""The face renderer as it is exported: every exact rewrite applied, F frames of one portrait at a time, bytes out."""
+"""The face renderer in its exported form: every exact rewrite applied, F frames of a portrait at a time, bytes out."""
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class UpConvNorm(nn.Module):
 class FastRenderer(nn.Module):
     """Volume [B, C, D, H, W], source keypoints [B, K, 3], driving keypoints [B, F, K, 3] -> [B, F, 3, 4H, 4W].
 
-    What depends on the portrait alone is computed once per item, not per frame.
+    Everything that depends on the portrait alone is computed once per item, not per frame.
     """
 
     def __init__(self, renderer: FaceRenderer) -> None:
@@ -64,7 +64,7 @@ class FastRenderer(nn.Module):
         return images.reshape(b, frames, *images.shape[1:])
 
     def _candidates(self, appearance: Tensor, source: Tensor, driving: Tensor, shifts: Tensor) -> Tensor:
-        """What the hourglass reads: per candidate a heat map and the features under its motion, [B * F, ...]."""
+        """Return the hourglass's input: per candidate a heat map and the features under its motion, [B * F, ...]."""
         b, frames, keypoints = driving.shape[:3]
         features = self.dense_motion.motion_features(appearance)
         background = translate(features, torch.zeros_like(source[:, :1])).unsqueeze(1).expand(-1, frames, *[-1] * 5)
@@ -89,14 +89,14 @@ class FastRenderer(nn.Module):
 
 
 class FrameBytes(nn.Module):
-    """A `FastRenderer` that answers what a video encoder takes: uint8 RGB, channels last."""
+    """A `FastRenderer` whose output a video encoder takes as it is: uint8 RGB, channels last."""
 
     def __init__(self, renderer: FaceRenderer) -> None:
         super().__init__()
         self.renderer = FastRenderer(renderer)
 
     def forward(self, appearance: Tensor, source_keypoints: Tensor, driving_keypoints: Tensor) -> Tensor:
-        """-> frames uint8 [B, F, 4H, 4W, 3]"""
+        """Return frames uint8 [B, F, 4H, 4W, 3]."""
         images = self.renderer(appearance, source_keypoints, driving_keypoints)
         # TensorRT knows bytes only as a network's inputs and outputs: the cast comes last.
         frames: Tensor = (images * 255).round().permute(0, 1, 3, 4, 2).to(torch.uint8)

@@ -33,7 +33,7 @@ class ResizeConvolution(nn.Module):
 
 
 def collapse(factor: int, like: Tensor) -> Tensor:
-    """[factor + 2, 3]: which taps of the convolution make up each tap of the transposed one."""
+    """Return which taps of the convolution make up each tap of the transposed one: [factor + 2, 3]."""
     t = torch.arange(factor + TAPS - 1).unsqueeze(1)
     k = torch.arange(TAPS)
     return ((k >= TAPS - 1 - t) & (k <= factor + 1 - t)).to(like)

@@ -1,10 +1,10 @@
 """Convolutions with half the multiplications, of pictures whose rows (volumes whose depths) are sorted by remainder.
 
-Those whose number leaves 0 when divided by 4 come first, then those that leave 1, 2, 3. A phase, all of one remainder,
-is then one piece of the tensor, and `toom_cook` along the axis is: weighted sums of pieces, one narrower convolution
-for each of the 6 sums, and weighted sums of what they give. Operations pixel by pixel and statistics over all pixels do
-not mind the order, so a whole network stays in it. Nothing has to be gathered in tiles as in `winograd`, and bfloat16
-loses less than there: sums over one axis are shorter than over two. benchmarks/README.md has the figures.
+Rows whose index is a multiple of 4 come first, then those that leave a remainder of 1, 2, 3. All rows of one remainder,
+a phase, are then contiguous, and `toom_cook` along the axis becomes weighted sums of phases, one narrower convolution
+for each of the 6 sums, and weighted sums of their results. Pixel-wise operations and statistics over all pixels do not
+depend on the order, so a whole network can stay in it. Nothing has to be gathered in tiles as in `winograd`, and
+bfloat16 loses less than there: sums over one axis are shorter than over two. benchmarks/README.md has the figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ AXIS = 2  # rows of [B, C, H, W], depths of [B, C, D, H, W]
 
 
 class Sort(nn.Module):
-    """Brings an axis whose length is a multiple of 4 from its natural order into the sorted one."""
+    """The order of an axis, whose length is a multiple of 4, by remainder instead of by place."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat(_phases(x), AXIS)
@@ -52,9 +52,9 @@ class SortedRepeat(nn.Module):
 class SortedConvolution(nn.Module):
     """The same function as a same-padded convolution along an axis that is sorted before and after.
 
-    `conv` is a Conv2d or Conv3d with an odd kernel, or a `ResizeConvolution` of volumes, which leaves their depth. Of a
-    piece of a longer kernel, `first` is where its first tap lies from the output. Where `reads_natural`, the axis is
-    sorted only afterwards.
+    `conv` is a Conv2d or Conv3d with an odd kernel, or a `ResizeConvolution` of volumes, which keeps their depth. For a
+    piece of a longer kernel, `first` is the offset of its first tap from the output. With `reads_natural` the input is
+    in natural order and only the output is sorted.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class SortedConvolution(nn.Module):
         return torch.cat(self.on_values(self.values(x)), AXIS)
 
     def values(self, x: Tensor) -> list[Tensor]:
-        """What is convolved: one weighted sum of neighbouring rows per multiplication."""
+        """Return the values that are convolved: one weighted sum of neighbouring rows per multiplication."""
         return self.values_of(_phases(x) if self.reads_natural else x.chunk(OUTPUTS, AXIS))
 
     def values_of(self, phases: Sequence[Tensor]) -> list[Tensor]:
-        """`values`, of the phases."""
+        """Return the `values` of the phases."""
         rows = [_row(phases, self.first + i) for i in range(OUTPUTS + self.taps - 1)]
         return _plus_and_minus([_sum(factors, rows) for factors in self.sums])
 
     def on_values(self, values: Sequence[Tensor]) -> list[Tensor]:
-        """The phases of the result."""
+        """Return the phases of the result."""
         weights = (self.evaluation @ self.weight).reshape(self.shape).unbind()
         parts = zip(values, weights, self.biases or [None] * len(weights), strict=True)
         products = _plus_and_minus([self.convolve(value, weight, bias) for value, weight, bias in parts])
@@ -110,7 +110,7 @@ class SortedConvolution(nn.Module):
 class SortedModulatedConvolution(nn.Module):
     """The same function as a `ModulatedConvolution`, on sorted rows; gamma and beta read the same sums.
 
-    Where `reads_natural`, the rows of what modulates are in their natural order.
+    With `reads_natural`, the rows that gamma and beta read are in natural order.
     """
 
     def __init__(self, modulated: ModulatedConvolution, reads_natural: bool = False) -> None:
@@ -160,12 +160,12 @@ class LongConvolution(nn.Module):
 
 
 def _phases(x: Tensor) -> list[Tensor]:
-    """Of an axis in its natural order."""
+    """Return the phases of an axis in its natural order."""
     return [x[:, :, p::OUTPUTS] for p in range(OUTPUTS)]
 
 
 def _row(phases: Sequence[Tensor], place: int) -> Tensor:
-    """What lies `place` rows after the first phase, for each of its rows; beyond the ends is padding."""
+    """Return the rows that lie `place` rows after those of the first phase; beyond the ends is padding."""
     by, phase = place // OUTPUTS, phases[place % OUTPUTS]
     if not by:
         return phase
@@ -174,7 +174,7 @@ def _row(phases: Sequence[Tensor], place: int) -> Tensor:
 
 
 def _sum(factors: Sequence[float], values: Sequence[Tensor]) -> Tensor:
-    """The values' sum, each weighed by its factor."""
+    """Return the sum of the values, each weighed by its factor."""
     terms = [value if factor == 1 else value * factor for factor, value in zip(factors, values, strict=True) if factor]
     total = terms[0]
     for term in terms[1:]:
@@ -183,7 +183,7 @@ def _sum(factors: Sequence[float], values: Sequence[Tensor]) -> Tensor:
 
 
 def _pairing(values: int) -> Tensor:
-    """[values, values]: half the sum and half the difference of what belongs to a point and to its opposite.
+    """Return the matrix of half sums and half differences of a point's value and its opposite's: [values, values].
 
     A polynomial's even powers are the same at both, its odd powers opposite: half the factors become zero.
     """
@@ -194,7 +194,7 @@ def _pairing(values: int) -> Tensor:
 
 
 def _plus_and_minus(values: Sequence[Tensor]) -> list[Tensor]:
-    """The sum and the difference in the place of every pair; the first and the last, at 0 and infinity, have none."""
+    """Replace every pair by its sum and its difference; the first and the last, at 0 and infinity, have no partner."""
     pairs = zip(values[1:-1:2], values[2:-1:2], strict=True)
     return [values[0], *(value for a, b in pairs for value in (a + b, a - b)), values[-1]]
 

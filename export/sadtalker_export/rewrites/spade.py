@@ -19,7 +19,7 @@ from .resize_convolution import ResizeConvolution
 
 
 def frozen_conv(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    """A same-padded convolution with these weights."""
+    """Return a same-padded convolution with these weights."""
     conv = nn.Conv2d(
         weight.shape[1], weight.shape[0], weight.shape[2], padding=weight.shape[2] // 2, bias=bias is not None
     )
@@ -86,7 +86,7 @@ class FastSpadeBlock(nn.Module):
         self.repeat: nn.Module = RepeatPixels()
 
     def forward(self, x: Tensor, shared: list[Tensor], doubled: bool = False) -> Tensor:
-        """x [B, C, H, W] -> [B, C', H, W], or twice the size; `shared` holds one map per Spade, at the new size."""
+        """Return [B, C', H, W], or twice the size, for x [B, C, H, W]; `shared`: a map per Spade, at the new size."""
         normal = normalise(x)
         if doubled:
             x, normal = self.repeat(x), self.repeat(normal)
@@ -114,7 +114,7 @@ class Doubling(nn.Module):
 class FastSpadeDecoder(nn.Module):
     """The same function as `SpadeDecoder`: features [B, C, H, W] -> frames [B, 3, 4H, 4W].
 
-    `enter` and `leave` are where another form may order the pixels otherwise.
+    Another form may replace `enter` and `leave` to change the order of the pixels between them.
     """
 
     def __init__(self, decoder: SpadeDecoder) -> None:
@@ -141,7 +141,7 @@ class FastSpadeDecoder(nn.Module):
 
 
 def _shared_weights(blocks: list[SpadeBlock]) -> tuple[Tensor, Tensor]:
-    """The convolutions that all Spades of these blocks apply to the features, along the channels."""
+    """Return the convolutions that all Spades of these blocks apply to the features, stacked along the channels."""
     spades = [s for b in blocks for s in ([b.spade0, b.spade1] + ([b.spade_skip] if b.learned_shortcut else []))]
     biases = [s.shared.bias for s in spades if s.shared.bias is not None]
     return torch.cat([s.shared.weight for s in spades]), torch.cat(biases)

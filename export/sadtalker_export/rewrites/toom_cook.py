@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2", "4/3", "-4/3"))
-"""Where polynomials are evaluated, in this order, besides infinity: few digits, so that float32 loses little."""
+"""Points at which polynomials are evaluated, in this order, then infinity; short fractions, so float32 loses little."""
 FIVE_POINTS = tuple(Fraction(p) for p in ("0", "2/3", "-2/3", "3/2", "-3/2"))
-"""Where five are wanted: of small fractions tried, those with which 4 outputs of 3 taps lose least in bfloat16."""
+"""The points if there are five: of the fractions tried, these lose least in bfloat16 with 4 outputs of 3 taps."""
 
 
 @dataclass(frozen=True)
 class ToomCook:
-    """filter(values) == outputs @ ((weights @ filter) * (inputs @ values)), all in float64.
+    """The matrices of filter(values) == outputs @ ((weights @ filter) * (inputs @ values)), all in float64.
 
     inputs [n, n], weights [n, taps], outputs [m, n].
     """
@@ -29,7 +29,7 @@ class ToomCook:
 
 
 def toom_cook(outputs: int, taps: int) -> ToomCook:
-    """The matrices for `outputs` neighbouring outputs of a filter with `taps` taps, by exact arithmetic."""
+    """Return the matrices for `outputs` neighbouring outputs of a filter with `taps` taps, by exact arithmetic."""
     n = outputs + taps - 1
     # Correlation is the transpose of polynomial multiplication: evaluation and interpolation change places.
     inputs = _tensor(_inverse(_evaluation(n, n))).T
@@ -41,14 +41,14 @@ Matrix = list[list[Fraction]]
 
 
 def _evaluation(points: int, coefficients: int) -> Matrix:
-    """[points, coefficients]: a polynomial's values at the first points and, last, at infinity."""
+    """Return a polynomial's values at the first points and, last, at infinity: [points, coefficients]."""
     finite = FIVE_POINTS if points - 1 == len(FIVE_POINTS) else POINTS[: points - 1]
     rows = [[point**power for power in range(coefficients)] for point in finite]
     return [*rows, [Fraction(power == coefficients - 1) for power in range(coefficients)]]
 
 
 def _inverse(matrix: Matrix) -> Matrix:
-    """By Gauss-Jordan elimination."""
+    """Invert by Gauss-Jordan elimination."""
     n = len(matrix)
     rows = [[*row, *(Fraction(i == j) for j in range(n))] for i, row in enumerate(matrix)]
     for i in range(n):

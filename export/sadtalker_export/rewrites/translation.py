@@ -1,4 +1,4 @@
-"""Resampling a volume under a pure translation, axis by axis.
+"""A volume resampled under a pure translation, axis by axis.
 
 Trilinear weights are products of one linear weight per axis, and under a translation the weight of an axis depends
 on that axis alone. So the five-dimensional grid sample of a translated grid is three small matrix products.
@@ -11,7 +11,7 @@ from ..networks.convolution import inclusive_axis
 
 
 def axis_weights(shift: Tensor, length: int) -> Tensor:
-    """Linear interpolation along one axis: shift [N] (in [-1, 1] units) -> [N, length out, length in].
+    """Return linear weights along one axis: shift [N], in [-1, 1] units -> [N, length out, length in].
 
     Output i lies at inclusive coordinate i, moved by `shift`; input pixels are read with align_corners=False and
     zeros outside, exactly as the plain form does.
@@ -22,7 +22,7 @@ def axis_weights(shift: Tensor, length: int) -> Tensor:
 
 
 def translate(volume: Tensor, shifts: Tensor) -> Tensor:
-    """volume [B, C, D, H, W], shifts [B, N, 3] as (x, y, z) -> [B, N, C, D, H, W]."""
+    """Translate volume [B, C, D, H, W] by shifts [B, N, 3] as (x, y, z): [B, N, C, D, H, W]."""
     b, c, d, h, w = volume.shape
     n = shifts.shape[1]
     x, y, z = (axis_weights(shifts[:, :, i].reshape(-1), length) for i, length in enumerate((w, h, d)))

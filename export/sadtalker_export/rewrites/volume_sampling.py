@@ -1,4 +1,4 @@
-"""Sampling a volume along a dense 3-D flow without a five-dimensional GridSample.
+"""A volume sampled along a dense 3-D flow without a five-dimensional GridSample.
 
 The slices of the volume are stacked into one tall picture, a row of zeros between any two. A trilinear sample is then
 the blend of two bilinear samples, in the slice below and the slice above: two ordinary 2-D grid samples.

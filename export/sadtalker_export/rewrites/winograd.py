@@ -17,7 +17,7 @@ VALUES = OUTPUTS + TAPS - 1
 
 
 class Tiles(nn.Module):
-    """Reads pictures in overlapping tiles of 6 x 6, evaluated: [B, C, H, W] -> [36, B * H/4 * W/4, C]."""
+    """A reader of pictures in overlapping tiles of 6 x 6, evaluated: [B, C, H, W] -> [36, B * H/4 * W/4, C]."""
 
     def __init__(self, like: Tensor) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Tiles(nn.Module):
 
 
 class TileConvolution(nn.Module):
-    """A 3 x 3, 1-padded convolution of what `Tiles` read: [36, B * H/4 * W/4, C] -> [B, C', H, W]."""
+    """A 3 x 3, 1-padded convolution of the tiles that `Tiles` returns: [36, B * H/4 * W/4, C] -> [B, C', H, W]."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()

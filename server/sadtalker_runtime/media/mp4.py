@@ -6,8 +6,9 @@ its header; what comes out is one fragmented file (ISO/IEC 14496-12, 8.8).
 """
 
 import io
+import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 import av
@@ -148,14 +149,50 @@ class FragmentedMp4:
                     packet.stream = stream
             muxer.mux(video)
             muxer.mux(sound)
-        return file.getvalue() if self._fragments == 1 else _without_header(file.getvalue())
+        if self._fragments == 1:
+            return _with_duration(file.getvalue(), Fraction(self._frames, FRAME_RATE))
+        return _without_header(file.getvalue())
 
 
 def _without_header(file: bytes) -> bytes:
-    """What follows the `ftyp` and `moov` boxes."""
-    offset = 0
-    while True:
-        length, kind = struct.unpack_from(">I4s", file, offset)
-        if kind not in (b"ftyp", b"moov"):
-            return file[offset:]
-        offset += length
+    """Return what follows the `ftyp` and `moov` boxes."""
+    return b"".join(file[start:end] for kind, start, end in _boxes(file) if kind not in (b"ftyp", b"moov"))
+
+
+def _with_duration(file: bytes, seconds: Fraction) -> bytes:
+    """Write into the header of `file` that the whole video lasts `seconds`.
+
+    A header written before the frames says 0, and players then show the length of what has arrived. `mehd` (ISO/IEC
+    14496-12, 8.8.2), which is added, is read by browsers and GStreamer; the older headers are by FFmpeg while it
+    streams. Fragments count their bytes from their own start, so the header may grow.
+    """
+    header = bytearray(file)
+    moov_start, moov_end = next((start, end) for kind, start, end in _boxes(file) if kind == b"moov")
+    time_scale = mvex = 0
+    for kind, start, _ in _boxes(file, moov_start + 8, moov_end, inside=(b"trak", b"mdia")):
+        if kind in (b"mvhd", b"mdhd"):  # of the movie, then of each track's media
+            (scale,) = struct.unpack_from(">I", file, start + 20)
+            time_scale = time_scale or scale
+            struct.pack_into(">I", header, start + 24, math.ceil(seconds * scale))
+        elif kind == b"tkhd":
+            struct.pack_into(">I", header, start + 28, math.ceil(seconds * time_scale))
+        elif kind == b"mvex":
+            mvex = start
+    mehd = struct.pack(">I4sII", 16, b"mehd", 0, math.ceil(seconds * time_scale))
+    for start in (moov_start, mvex):
+        (length,) = struct.unpack_from(">I", file, start)
+        struct.pack_into(">I", header, start, length + len(mehd))
+    return bytes(header[: mvex + 8] + mehd + header[mvex + 8 :])
+
+
+def _boxes(
+    data: bytes, start: int = 0, end: int | None = None, inside: tuple[bytes, ...] = ()
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and end of the boxes between two offsets of `data`, and of those in boxes of kind `inside`."""
+    end = len(data) if end is None else end
+    while start < end:
+        length, kind = struct.unpack_from(">I4s", data, start)
+        yield kind, start, start + length
+        if kind in inside:
+            yield from _boxes(data, start + 8, start + length, inside)
+        start += length

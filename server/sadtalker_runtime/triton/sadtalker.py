@@ -29,6 +29,14 @@ from sadtalker_runtime.triton.responses import failure
 
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL"}
 OPTIONS = tuple(field.name for field in fields(Options))
+ORDERS = {  # of the launcher, to refuse new videos; with what their callers are told
+    "draining": "UNAVAILABLE: the server is stopping, try another",
+    "stopping": "UNAVAILABLE: the server is stopping, try another",
+    "broken": "UNAVAILABLE: a process of the server died, try another",
+}
+DEAD = "is not healthy"  # in what Triton answers for a model whose process died: the launcher has seen it, too
+ENDING = ("stopping", "broken")  # those that also end the videos being made
+ORDER_POLL_SECONDS = 0.5
 TEXTS = tuple(field.name for field in fields(Options) if field.type is str)  # all other bytes are files
 
 
@@ -54,11 +62,13 @@ class TritonPythonModel:
             chunks,
             int(parameter("portrait_cache_entries")),
         )
+        self._videos: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         # A call of another model keeps a thread until it is answered: chunks and coefficients, besides encoding.
         self._loop.set_default_executor(ThreadPoolExecutor(videos * (chunks + 2), "video"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="videos", daemon=True)
         self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._obey(), self._loop)
 
     def execute(self, requests: list[Any]) -> None:
         """Start the videos, each as soon as there is room for it."""
@@ -67,9 +77,9 @@ class TritonPythonModel:
             inputs = {tensor.name(): _value(tensor) for tensor in request.inputs()}
             sender = request.get_response_sender()
             self._room.acquire()
-            if self._draining():
+            if order := launcher_order():
                 self._room.release()
-                self._fail(sender, "UNAVAILABLE", "UNAVAILABLE: the server is stopping, try another")
+                self._fail(sender, "UNAVAILABLE", ORDERS[order])
                 continue
             asyncio.run_coroutine_threadsafe(self._answer(sender, inputs), self._loop)
 
@@ -78,11 +88,13 @@ class TritonPythonModel:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    @staticmethod
-    def _draining() -> bool:
-        """Whether the launcher has been told to stop: it waits for the videos being made, no new ones may begin."""
-        drain_file = os.environ.get("SADTALKER_DRAIN_FILE")
-        return drain_file is not None and Path(drain_file).exists()
+    async def _obey(self) -> None:
+        """End the videos being made once the launcher says so: what they wait for may never come."""
+        while True:
+            await asyncio.sleep(ORDER_POLL_SECONDS)
+            if launcher_order() in ENDING:
+                for video in self._videos:
+                    video.cancel()
 
     @staticmethod
     def _fail(sender: Any, code: str, message: str) -> None:
@@ -91,6 +103,10 @@ class TritonPythonModel:
     async def _answer(self, sender: Any, inputs: dict[str, Any]) -> None:
         """Sends a video's fragments; on failure, the one error."""
         outcome, message = "finished", None
+        code = None
+        video = asyncio.current_task()
+        assert video is not None
+        self._videos.add(video)
         try:
             self._metrics.video_started()
             if not await self._send_video(sender, inputs):
@@ -99,13 +115,18 @@ class TritonPythonModel:
             outcome, message = "refused", f"{REFUSED}{error}"
         except CallError as error:
             outcome, message = "refused" if error.refused else "failed", str(error)
+            if DEAD in message:
+                message, code = ORDERS["broken"], "UNAVAILABLE"
+        except asyncio.CancelledError:
+            outcome, message, code = "failed", ORDERS[launcher_order() or "stopping"], "UNAVAILABLE"
         except Exception as error:
             pb_utils.Logger.log_error(f"sadtalker: {error!r}")
             outcome, message = "failed", f"sadtalker failed: {error!r}"
         finally:
+            self._videos.discard(video)
             self._room.release()
         if message is not None:
-            self._fail(sender, CODES[outcome], message)
+            self._fail(sender, code or CODES[outcome], message)
         self._metrics.video_ended(outcome)
 
     async def _send_video(self, sender: Any, inputs: dict[str, Any]) -> bool:
@@ -140,3 +161,13 @@ def _value(tensor: Any) -> Any:
         return array[0].copy()
     value = array.item()
     return value.decode(errors="replace") if isinstance(value, bytes) and tensor.name() in TEXTS else value
+
+
+def launcher_order() -> str | None:
+    """Return what the launcher wants, one of ORDERS; None: go on."""
+    file = os.environ.get("SADTALKER_DRAIN_FILE")
+    try:
+        order = Path(file).read_text() if file else ""
+    except FileNotFoundError:
+        return None
+    return order if order in ORDERS else None

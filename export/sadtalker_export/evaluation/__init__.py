@@ -1,1 +1,0 @@
-"""Whether a talking head talks, measured in its frames: `sadtalker-export evaluate`."""

@@ -1,0 +1,1 @@
+"""Networks as ONNX files: written, checked against PyTorch, installed in a model repository, counted."""

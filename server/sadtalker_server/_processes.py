@@ -1,0 +1,59 @@
+"""Reads from /proc which processes of the Python backend tritonserver has started, and which of them are dead.
+
+tritonserver neither restarts nor reports a model's process that dies, and may leave it behind as a zombie.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_STUB = "triton_python_backend_stub"
+
+
+@dataclass(frozen=True)
+class Stub:
+    """The process of one instance of a model of the Python backend."""
+
+    pid: int
+    start_ticks: int
+    """Start time in clock ticks since boot: tells the process from a later one with the same id."""
+    model: str
+
+
+def find_stubs(parent: int) -> list[Stub]:
+    """Return the living stubs whose parent is the process `parent`; what the stubs start is their own affair."""
+    stubs = []
+    for folder in _PROC.glob("[0-9]*"):
+        pid = int(folder.name)
+        if (stat := _stat(pid)) is None or stat.parent != parent or not stat.alive:
+            continue
+        try:
+            command = (folder / "cmdline").read_text(errors="replace").split("\0")
+        except OSError:
+            continue
+        if Path(command[0]).name == _STUB:
+            model = Path(command[1]).parents[1].name  # its first argument is <model>/<version>/<file>
+            stubs.append(Stub(pid, stat.start_ticks, model))
+    return stubs
+
+
+def is_alive(stub: Stub) -> bool:
+    """Return whether the process still runs: neither gone nor a zombie."""
+    stat = _stat(stub.pid)
+    return stat is not None and stat.alive and stat.start_ticks == stub.start_ticks
+
+
+@dataclass(frozen=True)
+class _Stat:
+    parent: int
+    start_ticks: int
+    alive: bool
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # from the third field on; the second, the name, may contain anything
+    return _Stat(parent=int(fields[1]), start_ticks=int(fields[19]), alive=fields[0] not in "ZX")

@@ -1,0 +1,42 @@
+"""Serves until something dies, and then, if asked to, starts again after a pause that grows with every failure."""
+
+import time
+from collections.abc import Callable
+
+from sadtalker_server._errors import ServerError
+from sadtalker_server._server import Server
+
+_FIRST_PAUSE_SECS = 1.0
+_LONGEST_PAUSE_SECS = 60.0
+_WELL_SECS = 300.0  # a server that ran so long is taken to be sound again
+
+
+def serve(server: Server, restart: bool, report: Callable[[str], None]) -> None:
+    """Return when a process of `server` has died; with `restart`, start it again instead, for ever.
+
+    `report` is told of every failure.
+    """
+    pause = _FIRST_PAUSE_SECS
+    while True:
+        start = time.monotonic()
+        server.wait()
+        if not restart:
+            return
+        if time.monotonic() - start >= _WELL_SECS:
+            pause = _FIRST_PAUSE_SECS
+        report(f"{server.failure}; starting again in {pause:g} s")
+        pause = _start_again(server, pause, report)
+        report("ready again")
+
+
+def _start_again(server: Server, pause: float, report: Callable[[str], None]) -> float:
+    """Try until it succeeds; returns the next pause."""
+    while True:
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECS)
+        try:
+            server.restart()
+        except ServerError as error:
+            report(f"{error}\nstarting again in {pause:g} s")
+        else:
+            return pause

@@ -1,0 +1,1 @@
+"""Training and evaluation of the demo's networks, on procedural faces and synthetic speech."""

@@ -1,0 +1,1 @@
+"""Figures of a talking head, measured in its frames."""

@@ -1,0 +1,1 @@
+"""Procedural people: their shape and skin, their pictures, and the exact motion between any two pictures."""

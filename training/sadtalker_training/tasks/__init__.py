@@ -1,0 +1,1 @@
+"""The parts of the demo that are trained separately: their batches, their losses, their figures."""
