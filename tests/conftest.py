@@ -19,6 +19,11 @@ def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the model repository with the networks of the `tiny` preset exported into it."""
     repository = tmp_path_factory.mktemp("tiny") / "model_repository"
     shutil.copytree(ROOT / "model_repository", repository, ignore=shutil.ignore_patterns("model.onnx", "exported.json"))
+    shutil.copytree(ROOT / "examples" / "jaw_from_loudness", repository / "jaw_from_loudness")
+    for model in ("sadtalker", "sadtalker_live"):
+        config = repository / model / "config.pbtxt"
+        models = '"audio2coeff"', '"audio2coeff jaw_from_loudness not_there"'
+        config.write_text(config.read_text().replace(f"string_value: {models[0]}", f"string_value: {models[1]}"))
     assert sadtalker_export(["onnx", "--weights", "tiny", "--repository", str(repository)]) == 0
     return repository
 

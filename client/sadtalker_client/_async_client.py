@@ -14,6 +14,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
 from ._exceptions import AnimationCancelledError, SadTalkerError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
+from ._live import AsyncLiveSession
+from ._live_wire import LiveOptions, start_request
 from ._options import Options
 from ._wire import MODEL, Fragment, ResponseReader, build_request
 
@@ -50,6 +52,17 @@ class AsyncSadTalkerClient(BaseClient):
     ) -> bytes:
         """Return the first frame of the animation that `animate` would make of the same arguments, as a PNG file."""
         return await self._animation(portrait, speech, options, timeout, request_id, poster=True).read()
+
+    def live(self, portrait: Source, **options: "Unpack[LiveOptions]") -> AsyncLiveSession:
+        """Return a conversation with a portrait, which begins with `async with`: speech streams in, frames stream out.
+
+        `options` are those of `LiveOptions`. Errors are raised where the session begins and while it is iterated.
+        """
+        return AsyncLiveSession(
+            lambda: self._stub().ModelStreamInfer(metadata=self._endpoint.metadata),
+            lambda session: start_request(session, portrait, options, self._upload_limits),
+            self._endpoint.url,
+        )
 
     async def is_ready(self, timeout: float = 5.0) -> bool:
         """Return whether the server answers within `timeout` seconds that it can animate now."""

@@ -214,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--blink-reference", metavar="VIDEO", help="take eyes and expression from the face in it")
     group.add_argument("--pose-reference", metavar="VIDEO", help="move the head as the face in it")
     group.add_argument("--settle", type=float, metavar="S", help="begin and end at rest, easing for this many seconds")
+    group.add_argument("--speech-model", metavar="NAME", help="what gives expression and pose (default: audio2coeff)")
     group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
     group.add_argument("--crop", metavar="HOW", help="crop, extcrop, resize, full (the whole picture) or extfull")
     group.add_argument("--face-index", type=int, metavar="N", help="which of several faces, from the left, from 0 on")

@@ -12,6 +12,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
 from ._exceptions import SadTalkerError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
+from ._live import LiveSession
+from ._live_wire import LiveOptions, start_request
 from ._options import Options
 from ._wire import MODEL, Fragment, ResponseReader, build_request
 
@@ -63,6 +65,18 @@ class SadTalkerClient(BaseClient):
         Of a portrait alone it is that of an `idle` loop: the face at rest. Raises what `animate` and its iteration do.
         """
         return self._send(portrait, speech, options, timeout, request_id, poster=True).read()
+
+    def live(self, portrait: Source, **options: "Unpack[LiveOptions]") -> LiveSession:
+        """Return a conversation with a portrait, which begins with `with`: speech streams in, frames stream out.
+
+        `options` are those of `LiveOptions`. Raises InvalidInputError for a portrait that cannot be read and options of
+        a wrong type; the server's errors are raised while the session is iterated.
+        """
+        return LiveSession(
+            lambda requests: self._stub.ModelStreamInfer(requests, metadata=self._endpoint.metadata),
+            lambda session: start_request(session, portrait, options, self._upload_limits),
+            self._endpoint.url,
+        )
 
     def is_ready(self, timeout: float = 5.0) -> bool:
         """Return whether the server answers within `timeout` seconds that it can animate now."""

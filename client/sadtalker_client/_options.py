@@ -53,6 +53,8 @@ class Options(TypedDict, total=False):
     settle: float | None
     """Seconds, 0 to 10, in which the face leaves its rest at the beginning and returns to it at the end, so that
     videos, and an idle loop between them, can be joined without a jump."""
+    speech_model: str | None
+    """Which of the server's models gives expression and pose for speech; by default audio2coeff, SadTalker's own."""
     size: int | None
     """Width and height of the picture in pixels; it must be what the server renders."""
     crop: str | None
@@ -82,6 +84,7 @@ DATATYPES = {
     "driving": "BYTES",
     "idle": "FP32",
     "settle": "FP32",
+    "speech_model": "BYTES",
     "size": "INT32",
     "crop": "BYTES",
     "face_index": "INT32",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -83,6 +83,7 @@ class Animator:
         max_audio_seconds: float,
         chunks_in_flight: int,
         cached_portraits: int,
+        speech_models: Sequence[str] = ("audio2coeff",),
     ) -> None:
         self._call = call
         self._installed = installed
@@ -90,6 +91,7 @@ class Animator:
         self._size = size
         self._max_audio_seconds = max_audio_seconds
         self._chunks_in_flight = chunks_in_flight
+        self._speech_models = speech_models
         self._portraits = PortraitCache(self._encode_portrait, cached_portraits, observer.portrait_lookup)
 
     async def animate(self, image: bytes, audio: bytes | None, options: Options) -> AsyncGenerator[Fragment, None]:
@@ -103,6 +105,8 @@ class Animator:
             raise InputError(f"size: expected {self._size}, which this server renders, got {options.size}")
         if options.enhance != "none" and not self._installed(renderer(options)):
             raise InputError(f"enhance: {options.enhance} is not installed on this server, expected none")
+        if options.speech_model not in self._speech_models:
+            raise InputError(f"speech_model: expected {' or '.join(self._speech_models)}, got {options.speech_model!r}")
         encoding = asyncio.create_task(self._portraits.get(image, options.crop, options.face_index, options.full))
         try:
             with self._observer.stage("decoding"):

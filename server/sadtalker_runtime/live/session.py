@@ -42,7 +42,7 @@ class LiveSession:
     """
 
     def __init__(self, options: LiveOptions, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._options = options
+        self.options = options
         self._limits = limits
         self._clock = clock
         self._realtime = options.pace == "realtime"
@@ -260,7 +260,7 @@ class LiveSession:
         """Plan the next frames; return False when there is nothing to plan now."""
         if self._utterances:
             utterance = self._utterances[0]
-            motion = self._motion or motion_of(utterance, self._options.look_ahead, self._speaker(utterance))
+            motion = self._motion or motion_of(utterance, self.options.look_ahead, self._speaker(utterance))
             frames = motion.ready(self._start)
             if self._realtime and self._motion is None and not utterance.complete and utterance.frames < motion.reserve:
                 frames = 0

@@ -61,6 +61,7 @@ class TritonPythonModel:
             parameter("max_audio_seconds"),
             chunks,
             int(parameter("portrait_cache_entries")),
+            parameters["speech_models"]["string_value"].split(),
         )
         self._videos: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
