@@ -5,6 +5,7 @@ WEIGHTS ?= demo
 SCENARIO ?= all
 VENV := .venv
 BIN := $(VENV)/bin
+FRAMEWORKS := .venv-integrations
 INSTALLED := $(VENV)/.installed
 MINUTES ?= 25
 DEVICE ?= cpu
@@ -42,11 +43,22 @@ soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 faults: networks ## what a caller sees when a process dies, and how long until it serves again: benchmarks/results/faults.json
 	$(BIN)/python benchmarks/faults.py
 
+live: networks ## live sessions: latency, look-ahead against its price, continuity: benchmarks/results/live.*
+	$(BIN)/python benchmarks/live.py
+
 perf: networks ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
 
 test: $(INSTALLED) ## run every test
 	$(BIN)/python -m pytest
+
+$(FRAMEWORKS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[pipecat,livekit]' 'pytest>=8,<10' 'pytest-timeout>=2.3,<3'
+	touch $@
+
+test-integrations: $(FRAMEWORKS)/.installed ## test the adapters with the real Pipecat and LiveKit, in .venv-integrations
+	$(FRAMEWORKS)/bin/python -m pytest -q --timeout 60 integrations/tests
 
 check: $(INSTALLED) ## lint and type-check
 	$(BIN)/ruff check .
@@ -63,4 +75,4 @@ docs: $(INSTALLED) ## write the API reference from docstrings: build/docs/index.
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup networks demo serve train-demo bench soak faults perf test check format docs clean
+.PHONY: help setup networks demo serve train-demo bench soak faults perf live test test-integrations check format docs clean

@@ -85,5 +85,5 @@ def test_ensembles_pass_tensors_that_their_steps_have(name):
 
 def test_the_client_knows_every_option_of_the_server():
     config = read(CONFIGS["sadtalker"])
-    assert {field.name for field in config.input} == {"image", "audio", "poster", *DATATYPES}
+    assert {field.name for field in config.input} == {"image", "audio", "poster", "coefficients_only", *DATATYPES}
     assert [field.name for field in config.input if not field.optional] == ["image"]

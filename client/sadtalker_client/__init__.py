@@ -43,6 +43,7 @@ Files beyond `UploadLimits` are refused before they are sent.
 from ._async_client import AsyncAnimation, AsyncSadTalkerClient
 from ._channel import TLS
 from ._client import Animation, SadTalkerClient
+from ._coefficients import COEFFICIENTS
 from ._exceptions import (
     AnimationCancelledError,
     DeadlineExceededError,
@@ -60,6 +61,7 @@ from ._options import KeyFrames, Options
 from ._wire import Fragment
 
 __all__ = [
+    "COEFFICIENTS",
     "TLS",
     "Animation",
     "AnimationCancelledError",

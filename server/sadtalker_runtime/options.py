@@ -66,6 +66,11 @@ class Options:
     and an `idle` loop between them, can be joined; at most half of the video. A loop does so anyway."""
     speech_model: str = "audio2coeff"
     """The model that gives expression and pose for speech; the server's configuration says which there are."""
+    coefficients: Array | None = None
+    """What moves the face instead, frame by frame: float32 [frames, 70], 64 expression, 3 angles (radians), 3
+    translations; speech, if any, is then only heard."""
+    coefficients_only: bool = False
+    """Only the coefficients, as a NumPy file of float32 [frames, 70], before they are scaled."""
     poster: bool = False
     """Only the first frame, as a PNG file."""
     size: int | None = None
@@ -96,6 +101,12 @@ class Options:
         if not (math.isfinite(self.settle) and 0 <= self.settle <= MAX_SETTLE):
             raise InputError(f"settle: expected 0 to {MAX_SETTLE:g} seconds, got {self.settle:g}")
         self._check_blinks()
+        if self.coefficients is not None:
+            if not np.isfinite(self.coefficients).all():
+                raise InputError("coefficients: expected finite values, got NaN or infinity")
+            for name in ("driving", "idle", "pose_reference", "blink_reference", "blink_rate", "blink_times"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"coefficients: expected without {name}, got both")
         if self.driving is not None:
             for name in ("idle", "pose_reference", "blink_reference", "blink_rate", "blink_times"):
                 if getattr(self, name) is not None:

@@ -1,6 +1,7 @@
 """One video from beginning to end: decodes the speech, encodes the portrait, renders chunk after chunk, muxes."""
 
 import asyncio
+import io
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
@@ -23,6 +24,7 @@ from sadtalker_runtime.animation.windows import (
     chunk_windows,
     needed,
     placed,
+    ranges,
     source_coefficients,
     source_windows,
     styled,
@@ -115,6 +117,15 @@ class Animator:
         finally:
             encoding.cancel()
         try:
+            if options.coefficients_only:
+                parts = [
+                    await performance.coefficients(portrait.coefficients, start, stop)
+                    for start, stop in ranges(performance.frames)
+                ]
+                file = io.BytesIO()
+                np.save(file, np.concatenate(parts).astype(np.float32))
+                yield Fragment(file.getvalue(), performance.frames, performance.frames)
+                return
             async with aclosing(self._render(portrait, performance, options)) as chunks:
                 if options.poster:
                     finished = await asyncio.to_thread(finisher, portrait)

@@ -50,6 +50,11 @@ def prepare(call: Call, audio: bytes | None, options: Options, max_seconds: floa
 
 
 def _prepare(call: Call, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
+    if options.coefficients is not None:
+        frames = len(options.coefficients)
+        if not 1 <= frames <= max_seconds * FRAME_RATE:
+            raise InputError(f"coefficients: expected 1 to {max_seconds * FRAME_RATE:g} frames, got {frames}")
+        return Given(options.coefficients, SILENCE if audio is None else decode(audio, max_seconds).sound)
     idle = options.idle
     if idle is not None:
         if audio is not None:
@@ -72,6 +77,27 @@ def _prepare(call: Call, audio: bytes | None, options: Options, max_seconds: flo
         silence = np.zeros(round((idle or MIN_IDLE) * FRAME_RATE) * SAMPLES_PER_FRAME, np.float32)
         return Speech(call, silence, SILENCE, options, pose, eyes, loops=True)
     return Speech(call, recording.waveform, recording.sound, options, pose, eyes)
+
+
+class Given:
+    """Does what a caller prescribes, frame by frame.
+
+    Args:
+        values: float32 [frames, 70], coefficients.
+    """
+
+    loops = False
+
+    def __init__(self, values: Array, sound: Sound) -> None:
+        self._values = values
+        self.frames = len(values)
+        self.sound = sound
+
+    async def coefficients(self, source: Array, start: int, stop: int) -> Array:
+        values: Array = self._values[start:stop]
+        return values
+
+    async def close(self) -> None: ...
 
 
 class Driven:
