@@ -26,7 +26,7 @@ from hardware import describe
 from sadtalker_client import AsyncSadTalkerClient
 from sadtalker_runtime.animation.animator import Animator, motion_model
 from sadtalker_runtime.animation.head_angles import NO_ANGLE
-from sadtalker_runtime.live.face import Face, rest_of
+from sadtalker_runtime.live.face import Face, NoDecoders, rest_of
 from sadtalker_runtime.live.frames import Frame, Limits
 from sadtalker_runtime.live.options import FULL, LiveOptions
 from sadtalker_runtime.live.session import LiveSession
@@ -119,7 +119,7 @@ async def measure(url: str, seconds: float, recording_seconds: float) -> dict[st
     client = InferenceServerClient(url)
     try:
         networks = Networks(client)
-        animator = Animator(networks.call, lambda model: True, Unobserved(), 256, 600, 2, 2)
+        animator = Animator(networks.call, lambda model: True, Unobserved(), NoDecoders(), 256, 600, 2, 2)
         portrait = await animator.portrait(PORTRAIT.read_bytes(), Options())
         curve = await look_ahead_curve(networks, Face(networks.call, portrait, Options()), recordings)
         keypoints = Keypoints(networks.call, portrait, Options())

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sadtalker_runtime.animation import windows
 from sadtalker_runtime.media import mp4
-from sadtalker_runtime.media.audio import Track, decode
+from sadtalker_runtime.media.audio import Track, decode, track_blocks
 from sadtalker_runtime.portrait import finder, preparation
 from sadtalker_runtime.speech import blinks, pose
 from sadtalker_runtime.speech.clip import Clip
@@ -85,7 +85,8 @@ class Reference:
         return np.concatenate([torch.cat(expression).numpy(), poses], axis=1)
 
     def _encode(self, frames: np.ndarray, recording) -> bytes:
-        track = Track(recording.sound)
+        sound = recording.sound
+        track = Track(sound, track_blocks(sound.data, sound.channels))
         height, width = frames.shape[1:3]
         writer = mp4.FragmentedMp4(recording.frames, width, height, recording.sound.channels, track.read, Fraction(1))
         out = io.BytesIO()

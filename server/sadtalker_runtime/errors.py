@@ -3,6 +3,9 @@
 REFUSED = "INVALID_ARGUMENT: "
 """Begins the message of a refused request: calls between models and streams carry a message, but no status."""
 
+EXCERPT = 80
+"""Characters of anything the caller sent that a message repeats at most."""
+
 
 class InputError(ValueError):
     """An input that cannot be used; the message says what was expected and what came."""
@@ -15,3 +18,10 @@ class CallError(RuntimeError):
     def refused(self) -> bool:
         """Whether the called model refused its input, as opposed to having failed."""
         return str(self).startswith(REFUSED)
+
+
+def excerpt(value: object) -> str:
+    """Return the beginning of a text, or of an error about one, for a message: at most EXCERPT printable characters."""
+    text = str(value)[: EXCERPT + 1]
+    shown = "".join(character if character.isprintable() else "?" for character in text)
+    return shown if len(shown) <= EXCERPT else f"{shown[: EXCERPT - 3]}..."

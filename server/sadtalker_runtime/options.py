@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sadtalker_runtime.arrays import Array
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import InputError, excerpt
+from sadtalker_runtime.timing import FRAME_RATE
 
 POSE_STYLES = 46
 MAX_SCALE = 3.0
@@ -15,6 +16,7 @@ MAX_ANGLE = 90.0  # degrees
 MAX_KEY_FRAMES = 10_000  # and blinks
 CROPS = "crop", "extcrop", "resize", "full", "extfull"
 ENHANCERS = {"none": 1, "gfpgan": 2}  # and how much larger they make a frame
+MIN_GAP = 1 / FRAME_RATE - 1e-4  # seconds between key frames: a frame, less what float32 rounds off at 600 s
 MIN_IDLE = 1.0  # seconds
 MAX_SETTLE = 10.0  # seconds
 
@@ -88,11 +90,11 @@ class Options:
         if self.seed < 0:
             raise InputError(f"seed: expected a number from 0 on, got {self.seed}")
         if self.crop not in CROPS:
-            raise InputError(f"crop: expected {', '.join(CROPS)}, got {self.crop!r}")
+            raise InputError(f"crop: expected {', '.join(CROPS)}, got {excerpt(self.crop)!r}")
         if self.face_index < -1:
             raise InputError(f"face_index: expected a number from 0 on, or -1 for the main face, got {self.face_index}")
         if self.enhance not in ENHANCERS:
-            raise InputError(f"enhance: expected {' or '.join(ENHANCERS)}, got {self.enhance!r}")
+            raise InputError(f"enhance: expected {' or '.join(ENHANCERS)}, got {excerpt(self.enhance)!r}")
         for name in ("yaw", "pitch", "roll"):
             if (key_frames := getattr(self, name)) is not None:
                 _check_key_frames(name, key_frames)
@@ -117,6 +119,14 @@ class Options:
         """Whether the whole picture is shown."""
         return self.crop in ("full", "extfull")
 
+    def check_length(self, seconds: float) -> None:
+        """Raise InputError where key frames lie beyond a video of so many seconds."""
+        for name in ("yaw", "pitch", "roll"):
+            if (key_frames := getattr(self, name)) is not None and key_frames[-1, 0] > seconds + MIN_GAP:
+                raise InputError(
+                    f"{name}: expected times within the video's {seconds:g} s, got {_brief(key_frames[-1:, 0])}"
+                )
+
     def _check_blinks(self) -> None:
         if self.blink_rate is not None and not 0 <= self.blink_rate <= MAX_BLINK_RATE:
             raise InputError(f"blink_rate: expected 0 to {MAX_BLINK_RATE:g} per minute, got {self.blink_rate:g}")
@@ -137,8 +147,10 @@ def _check_key_frames(name: str, key_frames: Array) -> None:
     times, degrees = key_frames.T
     if not 1 <= len(times) <= MAX_KEY_FRAMES:
         raise InputError(f"{name}: expected 1 to {MAX_KEY_FRAMES} key frames, got {len(times)}")
-    if not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
-        raise InputError(f"{name}: expected increasing times from 0 s on, got {_brief(times)}")
+    if not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times.astype(np.float64)) >= MIN_GAP).all()):
+        raise InputError(
+            f"{name}: expected increasing times from 0 s on, {1 / FRAME_RATE:g} s apart or more, got {_brief(times)}"
+        )
     if not (np.abs(degrees) <= MAX_ANGLE).all():
         raise InputError(f"{name}: expected -{MAX_ANGLE:g} to {MAX_ANGLE:g} degrees, got {_brief(degrees)}")
 

@@ -4,7 +4,7 @@ import asyncio
 import io
 import wave
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing, closing, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from fake_models import Models
 from sadtalker_runtime.animation.animator import Animator
 from sadtalker_runtime.errors import InputError
 from sadtalker_runtime.live import session as sessions
-from sadtalker_runtime.live.face import Face
+from sadtalker_runtime.live.face import Face, NoDecoders
 from sadtalker_runtime.live.frames import CallerGoneError, Frame, Limits, SessionIdleError
 from sadtalker_runtime.live.idle import RestCache
 from sadtalker_runtime.live.options import FULL, LiveOptions
 from sadtalker_runtime.live.session import LiveSession
 from sadtalker_runtime.live.trajectory import Trajectory
+from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.options import Options
 from virtual_time import clock, run
 
@@ -56,7 +57,7 @@ class Conversation:
         self.times: list[float] = []
 
     async def frames(self) -> AsyncIterator[Frame]:
-        animator = Animator(self.models.call, lambda model: True, Silent(), 4, 600, 3, 4)
+        animator = Animator(self.models.call, lambda model: True, Silent(), NoDecoders(), 4, 600, 3, 4)
         face = Face(self.models.call, await animator.portrait(b"portrait", self.options), self.options, clock)
         rest = await RestCache(LOOP, 4).get(face, self.live.pace == "realtime" and self.live.idle)
         await asyncio.sleep(0.1)  # until the loop is complete
@@ -93,7 +94,7 @@ def recorded(samples: np.ndarray, rate: int, **asked: object) -> np.ndarray:
     models, pictures = Models(), []
 
     async def animate() -> None:
-        animator = Animator(models.call, lambda model: True, Silent(), 4, 600, 3, 4)
+        animator = Animator(models.call, lambda model: True, Silent(), decoders, 4, 600, 3, 4)
         render = models.render_frames
 
         def noted(**inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -106,7 +107,8 @@ def recorded(samples: np.ndarray, rate: int, **asked: object) -> np.ndarray:
             frames = fragment.frames_total
         del pictures[frames:]
 
-    asyncio.run(animate())
+    with closing(Decoders()) as decoders:
+        asyncio.run(animate())
     return np.stack(pictures)
 
 

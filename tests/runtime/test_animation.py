@@ -1,7 +1,9 @@
 """How one video is made: what is asked of the other models, in what order, and how it ends."""
 
 import asyncio
+import gc
 import io
+import sys
 from collections import Counter
 from contextlib import aclosing, contextmanager
 from fractions import Fraction
@@ -10,12 +12,13 @@ from functools import partial
 import av
 import numpy as np
 import pytest
+from decoding import decoders
 from recordings import recording, tone
 from sadtalker_runtime import options
 from sadtalker_runtime.animation import animator as animation
 from sadtalker_runtime.animation import coefficient_stream as coefficients
 from sadtalker_runtime.animation import portraits, windows
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import REFUSED, CallError, InputError
 
 RANDOM = np.random.default_rng(0)
 RECONSTRUCTION = RANDOM.standard_normal(257).astype(np.float32)
@@ -110,7 +113,7 @@ class Observer:
 
 def _animator(models: Models, observer: Observer | None = None, chunks_in_flight: int = 3):
     installed = partial(hasattr, models)
-    return animation.Animator(models.call, installed, observer or Observer(), 256, 600, chunks_in_flight, 4)
+    return animation.Animator(models.call, installed, observer or Observer(), decoders(), 256, 600, chunks_in_flight, 4)
 
 
 async def _video(animator, seconds: float = 1.4, image: bytes = b"portrait", **asked: object) -> list:
@@ -207,7 +210,7 @@ def test_an_enhanced_video_is_twice_as_large() -> None:
 
 
 def test_an_enhancer_that_the_server_lacks_is_refused() -> None:
-    animator = animation.Animator(Models().call, lambda model: False, Observer(), 256, 600, 3, 4)
+    animator = animation.Animator(Models().call, lambda model: False, Observer(), decoders(), 256, 600, 3, 4)
     message = "^enhance: gfpgan is not installed on this server, expected none$"
     with pytest.raises(InputError, match=message):
         asyncio.run(_video(animator, enhance="gfpgan"))
@@ -412,9 +415,15 @@ def test_defaults() -> None:
         ({"expression_scale": float("inf")}, "expression_scale: expected 0 to 3, got inf"),
         ({"head_motion_scale": 4.0}, "head_motion_scale: expected 0 to 3, got 4"),
         ({"yaw": np.empty((0, 2))}, "yaw: expected 1 to 10000 key frames, got 0"),
-        ({"pitch": np.array([(1, 0), (1, 5)])}, "pitch: expected increasing times from 0 s on, got 1, 1"),
-        ({"pitch": np.array([(-1, 0)])}, "pitch: expected increasing times from 0 s on, got -1"),
-        ({"pitch": np.array([(np.nan, 0)])}, "pitch: expected increasing times from 0 s on, got nan"),
+        (
+            {"pitch": np.array([(1, 0), (1, 5)])},
+            "pitch: expected increasing times from 0 s on, 0.04 s apart or more, got 1, 1",
+        ),
+        ({"pitch": np.array([(-1, 0)])}, "pitch: expected increasing times from 0 s on, 0.04 s apart or more, got -1"),
+        (
+            {"pitch": np.array([(np.nan, 0)])},
+            "pitch: expected increasing times from 0 s on, 0.04 s apart or more, got nan",
+        ),
         ({"roll": np.array([(0, 0), (2, 91)])}, "roll: expected -90 to 90 degrees, got 0, 91"),
         ({"roll": np.array([(0, np.nan)])}, "roll: expected -90 to 90 degrees, got nan"),
         ({"blink_rate": -1.0}, "blink_rate: expected 0 to 120 per minute, got -1"),
@@ -437,3 +446,31 @@ def test_defaults() -> None:
 def test_bad_options_are_refused(asked: dict, message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}$"):
         options.Options(**asked)
+
+
+def test_a_refused_request_leaves_nothing_of_what_was_sent() -> None:
+    image, audio = bytes(range(256)) * 100, b"no recording" * 1000
+    before = sys.getrefcount(image), sys.getrefcount(audio)
+
+    class Refusing(Models):
+        async def call(self, model: str, inputs: dict[str, np.ndarray], *outputs: str) -> list[np.ndarray]:
+            raise CallError(f"{REFUSED}image: expected a picture")
+
+    async def refused(made: animation.Animator, speech: bytes | None) -> None:
+        with pytest.raises((InputError, CallError)):
+            async for _ in made.animate(image, speech, options.Options(idle=None if speech else 1.0)):
+                pass
+        await asyncio.sleep(0.1)
+
+    async def run() -> None:
+        made = _animator(Refusing())
+        for speech in (audio, None):  # both fail; the picture alone fails
+            await refused(made, speech)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(run())
+        assert (sys.getrefcount(image), sys.getrefcount(audio)) == before
+    finally:
+        gc.enable()

@@ -5,12 +5,12 @@ import io
 
 import numpy as np
 import pytest
+from decoding import decoders
 from films import film, grey, wandering
 from pictures import drawn_face
 from PIL import Image
 from sadtalker_runtime.animation import driving
 from sadtalker_runtime.errors import REFUSED, CallError, InputError
-from sadtalker_runtime.media import video
 from sadtalker_runtime.portrait.finder import cascade_finder
 from sadtalker_runtime.portrait.preparation import prepare
 
@@ -48,7 +48,7 @@ def followed(models: Models, data: bytes, start: int = 0, stop: int | None = Non
     """The coefficients of some frames, all by default."""
 
     async def run() -> np.ndarray:
-        read = video.inspect("driving", data, 600)
+        read = decoders().video("driving", data, 600)
         face = driving.DrivingFace(models.call, read)
         values = await face.coefficients(start, read.frames if stop is None else stop)
         await face.close()
@@ -147,7 +147,7 @@ def test_another_failure_is_no_missing_face() -> None:
         raise RuntimeError("portrait_crop failed")
 
     async def run() -> None:
-        face = driving.DrivingFace(broken, video.inspect("driving", film(grey([90] * 5)), 600))
+        face = driving.DrivingFace(broken, decoders().video("driving", film(grey([90] * 5)), 600))
         with pytest.raises(RuntimeError, match=r"^portrait_crop failed$"):
             await face.coefficients(0, 5)
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+from decoding import decoders
 from films import film, grey
 from PIL import Image
 from recordings import recording, tone
@@ -80,7 +81,7 @@ def performed(audio: bytes | None = None, **asked: object) -> tuple[np.ndarray, 
     models = Models()
 
     async def run() -> np.ndarray:
-        performance = performances.prepare(models.call, audio, options.Options(**asked), 60)
+        performance = performances.prepare(models.call, decoders(), audio, options.Options(**asked), 60)
         parts = [await performance.coefficients(SOURCE, *part) for part in windows.ranges(performance.frames)]
         await performance.close()
         return np.concatenate(parts)
@@ -108,7 +109,7 @@ def rendered(audio: bytes | None = None, **asked: object) -> tuple[list, Models]
     models = Models()
 
     async def run() -> list:
-        animator = animation.Animator(models.call, _any, Observer(), 256, 60, 3, 4)
+        animator = animation.Animator(models.call, _any, Observer(), decoders(), 256, 60, 3, 4)
         return [part async for part in animator.animate(b"portrait", audio, options.Options(**asked))]
 
     return asyncio.run(run()), models
@@ -199,7 +200,7 @@ def test_what_a_loop_does_before_its_first_frame_does_not_grow_with_it() -> None
     models = Models()
 
     async def run() -> None:
-        animator = animation.Animator(models.call, _any, Observer(), 256, 600, 3, 4)
+        animator = animation.Animator(models.call, _any, Observer(), decoders(), 256, 600, 3, 4)
         async with aclosing(animator.animate(b"portrait", None, options.Options(idle=120.0))) as parts:
             assert (await anext(parts)).frames_total == 3000
 
@@ -265,7 +266,10 @@ def test_a_poster_of_the_whole_picture_shows_it() -> None:
     ("asked", "message"),
     [
         ({}, "audio: expected a recording, or driving or idle instead, got none of them"),
-        ({"audio": SPEECH, "idle": 3.0}, "idle: expected without audio, which says itself how long it is"),
+        (
+            {"audio": SPEECH, "idle": 3.0},
+            "idle: expected without audio, which says itself how long it is, got 3 s and audio",
+        ),
         ({"idle": 61.0}, "idle: expected at most 60 seconds, got 61"),
         ({"idle": 0.5}, "idle: expected seconds from 1 on, got 0.5"),
         ({"idle": float("nan")}, "idle: expected seconds from 1 on, got nan"),
@@ -289,7 +293,7 @@ def test_a_face_that_is_missing_fails_the_video() -> None:
             raise CallError("INVALID_ARGUMENT: image: expected a frontal face, got none")
 
     async def run() -> None:
-        animator = animation.Animator(Faceless().call, _any, Observer(), 256, 60, 3, 4)
+        animator = animation.Animator(Faceless().call, _any, Observer(), decoders(), 256, 60, 3, 4)
         with pytest.raises(InputError, match=r"^driving: expected a frontal face, got a video without one"):
             [part async for part in animator.animate(b"portrait", None, options.Options(driving=FACE))]
         assert not asyncio.all_tasks() - {asyncio.current_task()}

@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from decoding import track_here
 from pictures import drawn_face, encoded
 from recordings import recording, silent_film, tone
 from sadtalker_runtime.errors import InputError
@@ -122,7 +123,7 @@ def test_playlists_cannot_reach_files(tmp_path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_track_is_the_sound_at_48_kilohertz(channels: int) -> None:
     decoded = audio.decode(recording(tone(16_000, 1, channels), 16_000, "pcm_f32le"), 600)
-    track = audio.Track(decoded.sound)
+    track = track_here(decoded.sound)
     sound = np.concatenate([track.read(length) for length in (1024, 1, 20_000, 26_975, 5_000)], axis=1)
     track.close()
     assert sound.shape == (channels, 53_000)
@@ -132,4 +133,4 @@ def test_track_is_the_sound_at_48_kilohertz(channels: int) -> None:
 
 def test_six_channels_become_one_track() -> None:
     decoded = audio.decode(recording(tone(48_000, 0.5, 6), 48_000), 600)
-    assert audio.Track(decoded.sound).read(480).shape == (1, 480)
+    assert track_here(decoded.sound).read(480).shape == (1, 480)

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from decoding import track_here
 from films import film, grey
 from recordings import recording, silent_film, tone
 from sadtalker_runtime.errors import InputError
@@ -90,20 +91,20 @@ def test_its_sound_is_found() -> None:
     data = film(grey([0] * 25), sound=tone(48_000, 1))
     heard = video.inspect("driving", data, 600).sound
     assert heard.channels == 1
-    track = audio.Track(heard)
+    track = track_here(heard)
     samples = np.concatenate([track.read(4800) for _ in range(10)], axis=1)
     assert np.sqrt((samples[:, 4800:43200] ** 2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
 
 
 def test_sound_may_begin_before_or_after_the_picture() -> None:
     data = recording(tone(48_000, 1), 48_000, "pcm_f32le")
-    late = audio.Track(audio.Sound(data, 1, 0.5)).read(48_000)
+    late = track_here(audio.Sound(data, 1, 0.5)).read(48_000)
     assert not late[:, :24_000].any()
     np.testing.assert_allclose(late[:, 24_000:], tone(48_000, 1)[:, :24_000], atol=1e-6)
-    early = audio.Track(audio.Sound(data, 1, -0.5)).read(48_000)
+    early = track_here(audio.Sound(data, 1, -0.5)).read(48_000)
     np.testing.assert_allclose(early[:, :24_000], tone(48_000, 1)[:, 24_000:], atol=1e-6)
     assert not early[:, 24_000:].any()
-    assert not audio.Track(audio.SILENCE).read(1000).any()
+    assert not track_here(audio.SILENCE).read(1000).any()
 
 
 def test_damaged_packets_are_left_out() -> None:

@@ -32,10 +32,11 @@ from sadtalker_runtime.animation.windows import (
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.blending.scene import Scene
 from sadtalker_runtime.errors import InputError
-from sadtalker_runtime.media.audio import Track
+from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.media.mp4 import FragmentedMp4
 from sadtalker_runtime.media.poster import png
 from sadtalker_runtime.options import ENHANCERS, Options
+from sadtalker_runtime.timing import FRAME_RATE
 
 
 class Observer(Protocol):
@@ -70,6 +71,7 @@ class Animator:
         call: runs the other models.
         installed: whether the server has a model.
         observer: for metrics.
+        decoders: decode what callers sent.
         size: width and height of the frames that the renderer gives, pixels.
         max_audio_seconds: longer recordings, videos and loops are refused.
         chunks_in_flight: how many chunks of a video may be rendered at a time.
@@ -81,6 +83,7 @@ class Animator:
         call: Call,
         installed: Callable[[str], bool],
         observer: Observer,
+        decoders: Decoders,
         size: int,
         max_audio_seconds: float,
         chunks_in_flight: int,
@@ -90,6 +93,7 @@ class Animator:
         self._call = call
         self._installed = installed
         self._observer = observer
+        self._decoders = decoders
         self._size = size
         self._max_audio_seconds = max_audio_seconds
         self._chunks_in_flight = chunks_in_flight
@@ -110,13 +114,19 @@ class Animator:
         if options.speech_model not in self._speech_models:
             raise InputError(f"speech_model: expected {' or '.join(self._speech_models)}, got {options.speech_model!r}")
         encoding = asyncio.create_task(self._portraits.get(image, options.crop, options.face_index, options.full))
+        performance = None
         try:
-            with self._observer.stage("decoding"):
-                performance = await asyncio.to_thread(prepare, self._call, audio, options, self._max_audio_seconds)
-            portrait = await encoding
-        finally:
-            encoding.cancel()
-        try:
+            try:
+                with self._observer.stage("decoding"):
+                    performance = await asyncio.to_thread(
+                        prepare, self._call, self._decoders, audio, options, self._max_audio_seconds
+                    )
+                if not performance.loops:  # a loop's key frames end with it
+                    options.check_length(performance.frames / FRAME_RATE)
+                portrait = await encoding
+            finally:
+                encoding.cancel()
+                del encoding  # an error kept by the task would keep this frame, and the frame the task and the picture
             if options.coefficients_only:
                 parts = [
                     await performance.coefficients(portrait.coefficients, start, stop)
@@ -138,7 +148,8 @@ class Animator:
                     async for fragment in fragments:
                         yield fragment
         finally:
-            await performance.close()
+            if performance is not None:
+                await performance.close()
 
     async def portrait(self, image: bytes, options: Options) -> Portrait:
         """Encode a portrait as the options ask, or take it from the cache.
@@ -156,8 +167,9 @@ class Animator:
         size: tuple[int, int],
     ) -> AsyncGenerator[Fragment, None]:
         sound, frames, done = performance.sound, performance.frames, 0
-        track, finished = await asyncio.to_thread(Track, sound), await asyncio.to_thread(finisher, portrait)
+        track = await asyncio.to_thread(self._decoders.track, sound)
         try:
+            finished = await asyncio.to_thread(finisher, portrait)
             writer = await asyncio.to_thread(
                 FragmentedMp4, frames, *size, sound.channels, track.read, portrait.pixel_aspect
             )

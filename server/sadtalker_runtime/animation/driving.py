@@ -18,7 +18,7 @@ from sadtalker_runtime.animation.calls import Call
 from sadtalker_runtime.animation.windows import SIZE, source_coefficients
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.errors import CallError, InputError
-from sadtalker_runtime.media.video import Video
+from sadtalker_runtime.media.decoders import DecodedVideo
 from sadtalker_runtime.timing import FRAME_RATE
 
 GROUP = 5  # frames between two looks for the face; no more than face_reconstruction takes in a batch
@@ -34,7 +34,7 @@ class DrivingFace:
     Where no face is found for a while (0.8 s), the last frame's coefficients stay; before the first they are the first.
     """
 
-    def __init__(self, call: Call, video: Video) -> None:
+    def __init__(self, call: Call, video: DecodedVideo) -> None:
         self._call = call
         self._video = video
         self._values = np.empty((video.frames, SIZE), np.float32)
@@ -60,6 +60,7 @@ class DrivingFace:
     async def close(self) -> None:
         """Lets go of the decoder."""
         await self._steps.aclose()
+        self._video.close()
 
     async def _follow(self) -> AsyncGenerator[Array, None]:
         """Yields the coefficients of one group of frames after the other."""

@@ -1,5 +1,6 @@
 """What moves a portrait through a video, frame by frame: its speech, another face, or nothing but time."""
 
+from contextlib import ExitStack, closing
 from typing import Protocol
 
 import numpy as np
@@ -9,8 +10,8 @@ from sadtalker_runtime.animation.driving import DrivingFace
 from sadtalker_runtime.animation.windows import EXPRESSION_SIZE, SIZE
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.errors import InputError
-from sadtalker_runtime.media.audio import SILENCE, Sound, decode
-from sadtalker_runtime.media.video import Video, inspect
+from sadtalker_runtime.media.audio import SILENCE, Sound
+from sadtalker_runtime.media.decoders import DecodedVideo, Decoders
 from sadtalker_runtime.options import MIN_IDLE, Options
 from sadtalker_runtime.speech.blinks import blink_curve, blink_curve_at_rate, blink_curve_at_times
 from sadtalker_runtime.timing import FRAME_RATE, SAMPLES_PER_FRAME
@@ -37,42 +38,48 @@ class Performance(Protocol):
         """Lets go of decoders."""
 
 
-def prepare(call: Call, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
+def prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
     """Decodes what is needed beforehand: all speech, of videos their length.
 
     Raises:
         InputError: a recording or video cannot be used, is longer than `max_seconds`, or none is there.
     """
-    performance = _prepare(call, audio, options, max_seconds)
+    performance = _prepare(call, decoders, audio, options, max_seconds)
     if performance.loops or options.settle == 0:
         return performance
     return Settled(call, performance, options.settle * FRAME_RATE, options.speech_model)
 
 
-def _prepare(call: Call, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
+def _prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
     if options.coefficients is not None:
         frames = len(options.coefficients)
         if not 1 <= frames <= max_seconds * FRAME_RATE:
             raise InputError(f"coefficients: expected 1 to {max_seconds * FRAME_RATE:g} frames, got {frames}")
-        return Given(options.coefficients, SILENCE if audio is None else decode(audio, max_seconds).sound)
+        return Given(options.coefficients, SILENCE if audio is None else decoders.speech(audio, max_seconds).sound)
     idle = options.idle
     if idle is not None:
         if audio is not None:
-            raise InputError("idle: expected without audio, which says itself how long it is")
+            raise InputError(
+                f"idle: expected without audio, which says itself how long it is, got {idle:g} s and audio"
+            )
         if idle > max_seconds:
             raise InputError(f"idle: expected at most {max_seconds:g} seconds, got {idle:g}")
     elif audio is None and options.driving is None:
         idle = MIN_IDLE
         if not options.poster:
             raise InputError("audio: expected a recording, or driving or idle instead, got none of them")
-    recording = None if audio is None else decode(audio, max_seconds)
+    recording = None if audio is None else decoders.speech(audio, max_seconds)
     if options.driving is not None:
-        video = inspect("driving", options.driving, max_seconds)
+        video = decoders.video("driving", options.driving, max_seconds)
         return Driven(call, video, recording.sound if recording else video.sound or SILENCE)
-    pose, eyes = (
-        inspect(name, data, max_seconds) if (data := getattr(options, name)) is not None else None
-        for name in ("pose_reference", "blink_reference")
-    )
+    with ExitStack() as opened:
+        pose, eyes = (
+            opened.enter_context(closing(decoders.video(name, data, max_seconds)))
+            if (data := getattr(options, name)) is not None
+            else None
+            for name in ("pose_reference", "blink_reference")
+        )
+        opened.pop_all()  # what speaks closes them
     if recording is None:
         silence = np.zeros(round((idle or MIN_IDLE) * FRAME_RATE) * SAMPLES_PER_FRAME, np.float32)
         return Speech(call, silence, SILENCE, options, pose, eyes, loops=True)
@@ -105,7 +112,7 @@ class Driven:
 
     loops = False
 
-    def __init__(self, call: Call, video: Video, sound: Sound) -> None:
+    def __init__(self, call: Call, video: DecodedVideo, sound: Sound) -> None:
         self._face = DrivingFace(call, video)
         self.frames = video.frames
         self.sound = sound
@@ -132,8 +139,8 @@ class Speech:
         waveform: Array,
         sound: Sound,
         options: Options,
-        pose: Video | None = None,
-        eyes: Video | None = None,
+        pose: DecodedVideo | None = None,
+        eyes: DecodedVideo | None = None,
         loops: bool = False,
     ) -> None:
         self._call = call

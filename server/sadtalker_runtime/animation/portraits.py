@@ -71,7 +71,10 @@ class PortraitCache:
                 self._encodings.popitem(last=False)
         else:
             self._encodings.move_to_end(key)
-        return await asyncio.shield(encoding)  # one caller's leaving must not take it from the others
+        try:
+            return await asyncio.shield(encoding)  # one caller's leaving must not take it from the others
+        finally:
+            del encoding  # an error that it keeps would keep this frame, and the frame the error and the picture
 
     def _forget_failure(self, key: Hashable, encoding: asyncio.Task[Portrait]) -> None:
         failed = encoding.cancelled() or encoding.exception() is not None

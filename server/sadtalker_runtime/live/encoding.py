@@ -74,6 +74,9 @@ class EndlessMp4(FragmentedMp4):
             self._pending = self._pending[AAC_BLOCK:]  # read before the first frame: the encoder's lead-in
         return self.write([picture])
 
+    def _opening(self, fragment: bytes) -> bytes:
+        return fragment  # nobody knows how long it will be
+
     def _sound_until(self, blocks: int | None) -> list[av.Packet]:
         # One block is in the encoder and one is its lead-in.
         return super()._sound_until(max(self._shown * SOUND_PER_FRAME // AAC_BLOCK - 2, 0))

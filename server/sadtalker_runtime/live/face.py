@@ -14,11 +14,20 @@ from sadtalker_runtime.animation.portraits import Portrait
 from sadtalker_runtime.animation.windows import CHUNK, chunk_count, chunk_windows, placed, styled
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.media.audio import SILENCE
+from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.options import Options
 from sadtalker_runtime.timing import SAMPLES_PER_FRAME
 
 LONGEST_BLINK_GAP = 80  # frames; beyond it a curve of blinks no longer depends on where it ends
 WEIGHT = 0.2  # of the latest in the mean duration of a chunk
+
+
+class NoDecoders(Decoders):
+    """Sessions decode nothing: their speech comes as samples."""
+
+    def __init__(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Face:

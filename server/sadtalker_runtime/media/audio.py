@@ -1,18 +1,20 @@
 """Decodes an uploaded recording of any format: once for the networks, once more, bit by bit, for the video's sound."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import av
 import numpy as np
 
 from sadtalker_runtime.arrays import Array
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import InputError, excerpt
 from sadtalker_runtime.media.containers import opened
 from sadtalker_runtime.timing import FRAME_RATE, SAMPLES_PER_FRAME, SPEECH_RATE
 
 TRACK_RATE = 48_000  # Hz, of the video's sound; AAC blocks are then half as long as a video frame
 SAMPLE_RATES = range(4_000, 768_001)  # Hz, accepted; a made-up rate of 1 Hz would swell to any size
+MAX_CHANNELS = 64
+TRACK_BLOCK = TRACK_RATE // 4  # samples at least of a track's block but the last
 LONGEST_DELAY = 10.0  # seconds between the beginnings of picture and sound; more is a broken time stamp
 
 
@@ -82,11 +84,16 @@ def sound_of(container: av.container.InputContainer, data: bytes, start: float) 
 
 
 class Track:
-    """A sound, decoded as it is read, so that no more of it lies in memory than is needed."""
+    """A sound that is decoded as it is read, so that no more of it lies in memory than is needed.
 
-    def __init__(self, sound: Sound) -> None:
+    Args:
+        sound: its number of channels and delay.
+        blocks: gives its samples, see `track_blocks`; None is silence.
+    """
+
+    def __init__(self, sound: Sound, blocks: Generator[Array, None, None] | None) -> None:
         self._channels = sound.channels
-        self._blocks = _no_blocks() if sound.data is None else _blocks(sound.data, TRACK_RATE)
+        self._blocks = _no_blocks() if blocks is None else blocks
         delay = round(sound.delay * TRACK_RATE)
         self._ready = np.zeros((self._channels, max(delay, 0)), np.float32)
         self.read(max(-delay, 0))
@@ -96,9 +103,7 @@ class Track:
         parts = [self._ready]
         missing = samples - self._ready.shape[1]
         while missing > 0 and (block := next(self._blocks, None)) is not None:
-            if self._channels == 1:
-                block = block.mean(axis=0, keepdims=True)
-            parts.append(np.clip(block, -1, 1))
+            parts.append(block)
             missing -= block.shape[1]
         if missing > 0:
             parts.append(np.zeros((self._channels, missing), np.float32))
@@ -111,26 +116,56 @@ class Track:
         self._blocks.close()
 
 
+def track_blocks(data: bytes, channels: int) -> Generator[Array, None, None]:
+    """Yield the sound in `data` as float32 [channels, n], 48 kHz, in [-1, 1]; one channel is the mean of all."""
+    parts: list[Array] = []
+    for block in _blocks(data, TRACK_RATE):
+        if channels == 1:
+            block = block.mean(axis=0, keepdims=True)
+        parts.append(np.clip(block, -1, 1))
+        if sum(part.shape[1] for part in parts) >= TRACK_BLOCK:
+            yield np.concatenate(parts, axis=1)
+            parts = []
+    if parts:
+        yield np.concatenate(parts, axis=1)
+
+
 def _blocks(data: bytes, rate: int) -> Generator[Array, None, None]:
-    """Samples of the first audio stream as float32 [channels, n], at `rate` Hz.
+    """Yield samples of the first audio stream as float32 [channels, n], n > 0, at `rate` Hz.
 
     Like FFmpeg's own tools, packets that do not decode are left out.
     """
     with opened("audio", data, "audio") as container:
         stream = container.streams.audio[0]
-        if stream.rate not in SAMPLE_RATES:
-            raise InputError(
-                f"audio: expected a sample rate of {SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]} Hz, got {stream.rate} Hz"
-            )
-        resampler = av.AudioResampler(format="fltp", rate=rate)
+        _check_form(stream.rate, stream.channels)
+        resampler = av.AudioResampler(format="flt", rate=rate)
         try:
             for packet in container.demux(stream):
                 for frame in _decoded(packet):
+                    _check_form(frame.sample_rate, frame.layout.nb_channels)
                     frame.pts = None  # gaps between time stamps are not filled
-                    yield from (block.to_ndarray() for block in resampler.resample(frame))
-            yield from (block.to_ndarray() for block in resampler.resample(None))
+                    yield from _planes(resampler.resample(frame))
+            yield from _planes(resampler.resample(None))
         except (av.FFmpegError, ValueError) as error:
-            raise InputError(f"audio: expected a readable recording, got one that breaks off ({error})") from error
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"audio: expected a readable recording, got one that breaks off ({excerpt(error)})"
+            ) from error
+
+
+def _planes(frames: Iterable[av.AudioFrame]) -> Generator[Array, None, None]:
+    """Yield the samples of frames whose channels alternate, apart: PyAV reads planes beyond memory from 8 on."""
+    for frame in frames:
+        if frame.samples:
+            yield frame.to_ndarray().reshape(frame.samples, -1).T
+
+
+def _check_form(rate: int, channels: int) -> None:
+    if rate not in SAMPLE_RATES:
+        raise InputError(f"audio: expected a sample rate of {SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]} Hz, got {rate} Hz")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise InputError(f"audio: expected 1 to {MAX_CHANNELS} channels, got {channels}")
 
 
 def _no_blocks() -> Generator[Array, None, None]:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 from sadtalker_runtime.arrays import Array
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import InputError, excerpt
 from sadtalker_runtime.media.audio import Sound, sound_of
 from sadtalker_runtime.media.containers import opened
 from sadtalker_runtime.timing import FRAME_RATE
@@ -44,7 +44,9 @@ class Video:
         shown, latest = 0, None
         with opened(self.name, self.data, "video") as container:
             stream = container.streams.video[0]
-            for position, frame in enumerate(_decoded(container, stream)):
+            # Of a picture that becomes larger on the way, too.
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            for position, frame in enumerate(_decoded(self.name, container, stream)):
                 time = frame.time - self.start if frame.time is not None else position / _rate(stream)
                 due = min(math.ceil(time * FRAME_RATE - ROUNDING), self.frames)  # pictures before this one
                 if latest is not None and shown < due:
@@ -87,18 +89,24 @@ def inspect(name: str, data: bytes, max_seconds: float) -> Video:
                 if end - starts > max_seconds:
                     raise InputError(f"{name}: expected at most {max_seconds:g} seconds, got a longer video")
         except av.FFmpegError as error:
-            raise InputError(f"{name}: expected a readable video, got one that breaks off ({error})") from error
+            raise InputError(
+                f"{name}: expected a readable video, got one that breaks off ({excerpt(error)})"
+            ) from error
         if not packets:
             raise InputError(f"{name}: expected a video with frames, got one without")
         return Video(name, data, max(round((end - starts) * FRAME_RATE), 1), starts, sound_of(container, data, starts))
 
 
-def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def _decoded(name: str, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
         except av.InvalidDataError:
             continue
+        except av.FFmpegError as error:
+            raise InputError(
+                f"{name}: expected a video that decodes, got one that does not ({excerpt(error)})"
+            ) from error
         yield from frames
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sadtalker_runtime.arrays import Array
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import InputError, excerpt
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 64  # a face in fewer pixels has no mouth to animate
+MAX_ASPECT = 100  # of a side by the other; the search for a face shrinks the longer one to 640 pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # raster formats only: no interpreter behind any of them
 
 Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, whose message names the size
@@ -23,7 +24,8 @@ def decode(data: bytes) -> Array:
     The size is read from the header and checked before any pixel is decoded.
 
     Raises:
-        InputError: not a picture, damaged, more than 64 megapixels, or a side under 64 pixels.
+        InputError: not a picture, damaged, more than 64 megapixels, a side under 64 pixels, or over 100 times
+            as long as the other.
     """
     if not data:
         raise InputError("image: expected an encoded picture, got 0 bytes")
@@ -34,18 +36,25 @@ def decode(data: bytes) -> Array:
             f"image: expected an encoded picture ({', '.join(FORMATS)}), got {len(data)} bytes of something else"
         ) from error
     except _BROKEN as error:
-        raise InputError(f"image: expected an intact picture, got a damaged one ({error})") from error
+        raise InputError(f"image: expected an intact picture, got a damaged one ({excerpt(error)})") from error
     with image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise InputError(f"image: expected at most {MAX_PIXELS // 10**6} megapixels, got {width} x {height} pixels")
         if min(width, height) < MIN_SIDE:
             raise InputError(f"image: expected at least {MIN_SIDE} pixels on each side, got {width} x {height} pixels")
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise InputError(
+                f"image: expected sides of which none is more than {MAX_ASPECT} times as long as the other, "
+                f"got {width} x {height} pixels"
+            )
         try:
             image.load()
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
         except _BROKEN as error:
-            raise InputError(f"image: expected an intact {image.format}, got a damaged one ({error})") from error
+            raise InputError(
+                f"image: expected an intact {image.format}, got a damaged one ({excerpt(error)})"
+            ) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

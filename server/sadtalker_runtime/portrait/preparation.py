@@ -1,4 +1,4 @@
-"""From an encoded picture to what the portrait networks want."""
+"""From a picture to what the portrait networks want."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sadtalker_runtime.arrays import Array
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import InputError, excerpt
 from sadtalker_runtime.portrait.alignment import align
 from sadtalker_runtime.portrait.crop import OUTPUT_SIZE, crop_geometry, eyes_and_mouth
 from sadtalker_runtime.portrait.face import MAIN
@@ -39,21 +39,35 @@ class PreparedPortrait:
 def prepare(
     data: bytes, finder: FaceFinder, crop: str = "crop", face_index: int = MAIN, face_size: int = FACE_SIZE
 ) -> PreparedPortrait:
-    """Decodes `data`, finds the face, cuts it out and aligns it.
+    """Decode `data` in this process and prepare it, see `picture.decode` and `prepare_picture`."""
+    return prepare_picture(decode(data), finder, crop, face_index, face_size)
+
+
+def check_crop(crop: str) -> None:
+    """Raise InputError where `crop` is none of CROPS."""
+    if crop not in CROPS:
+        raise InputError(f"crop: expected {', '.join(CROPS)}, got {excerpt(crop)!r}")
+
+
+def prepare_picture(
+    picture: Array, finder: FaceFinder, crop: str = "crop", face_index: int = MAIN, face_size: int = FACE_SIZE
+) -> PreparedPortrait:
+    """Find the face in a picture, cut it out and align it.
 
     Args:
+        picture: uint8 [height, width, 3], RGB.
         crop: what is cut out: the face (crop, full), more around it (extcrop, extfull), or everything (resize). For
             full and extfull the picture is first brought to what a video can show: even sides of at most
             `LONGEST_SIDE`.
         face_index: see `choose`.
 
     Raises:
-        InputError: `data` is not a usable picture of a face.
+        InputError: the picture shows no usable face, or an argument is out of range.
     """
-    if crop not in CROPS:
-        raise InputError(f"crop: expected {', '.join(CROPS)}, got {crop!r}")
+    check_crop(crop)
     full, extended = "full" in crop, "ext" in crop
-    picture = _showable(decode(data)) if full else decode(data)
+    if full:
+        picture = _showable(picture)
     height, width = picture.shape[:2]
     found = finder.find(picture, face_index)
     points = found.landmarks[[0, 1, 3, 4]] if found.points68 is None else eyes_and_mouth(found.points68)

@@ -4,7 +4,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from sadtalker_runtime.errors import REFUSED, CallError, InputError
+from sadtalker_runtime.errors import REFUSED, CallError, InputError, excerpt
 
 
 def error_response(model: str, error: Exception) -> Any:
@@ -14,7 +14,7 @@ def error_response(model: str, error: Exception) -> Any:
     if isinstance(error, CallError):
         return failure(str(error), "INVALID_ARG" if error.refused else "INTERNAL")
     pb_utils.Logger.log_error(f"{model}: {error!r}")
-    return failure(f"{model} failed: {error!r}", "INTERNAL")
+    return failure(f"{model} failed: {excerpt(repr(error))}", "INTERNAL")
 
 
 def failure(message: str, code: str) -> Any:

@@ -20,10 +20,12 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from sadtalker_runtime.animation.animator import Animator
-from sadtalker_runtime.errors import REFUSED, CallError, InputError
+from sadtalker_runtime.errors import REFUSED, CallError, InputError, excerpt
+from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.options import Options
 from sadtalker_runtime.timing import FRAME_RATE
 from sadtalker_runtime.triton.calls import call
+from sadtalker_runtime.triton.inputs import FileLimits, read_inputs
 from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
 
@@ -37,7 +39,7 @@ ORDERS = {  # of the launcher, to refuse new videos; with what their callers are
 DEAD = "is not healthy"  # in what Triton answers for a model whose process died: the launcher has seen it, too
 ENDING = ("stopping", "broken")  # those that also end the videos being made
 ORDER_POLL_SECONDS = 0.5
-TEXTS = tuple(field.name for field in fields(Options) if field.type is str)  # all other bytes are files
+ROOM_POLL_SECONDS = 0.1
 
 
 class TritonPythonModel:
@@ -52,11 +54,14 @@ class TritonPythonModel:
 
         videos, chunks = int(parameter("videos_at_once")), int(parameter("chunks_in_flight"))
         self._room = threading.Semaphore(videos)
+        self._limits = FileLimits(parameters)
         self._metrics = Metrics()
+        self._decoders = Decoders(spare=2)
         self._animator = Animator(
             call,
             pb_utils.is_model_ready,
             self._metrics,
+            self._decoders,
             int(parameter("size")),
             parameter("max_audio_seconds"),
             chunks,
@@ -72,22 +77,44 @@ class TritonPythonModel:
         asyncio.run_coroutine_threadsafe(self._obey(), self._loop)
 
     def execute(self, requests: list[Any]) -> None:
-        """Start the videos, each as soon as there is room for it."""
+        """Start the videos, each as soon as there is room for it; refuse at once what is too large."""
         for request in requests:
-            # Copies: a request's tensors must not be touched once `execute` has returned.
-            inputs = {tensor.name(): _value(tensor) for tensor in request.inputs()}
             sender = request.get_response_sender()
-            self._room.acquire()
-            if order := launcher_order():
-                self._room.release()
-                self._fail(sender, "UNAVAILABLE", ORDERS[order])
+            try:
+                inputs = read_inputs(request, self._limits)
+            except InputError as error:
+                self._metrics.video_started()
+                self._metrics.video_ended("refused")
+                self._fail(sender, "INVALID_ARG", f"{REFUSED}{error}")
+                continue
+            if refusal := self._enter(sender, request.timeout() / 1e6):
+                self._fail(sender, *refusal)
                 continue
             asyncio.run_coroutine_threadsafe(self._answer(sender, inputs), self._loop)
 
+    def _enter(self, sender: Any, timeout: float) -> tuple[str, str] | None:
+        """Take a place for a video, or return the code and the message of why there is none.
+
+        Args:
+            timeout: the request's, seconds; 0 is none. In its queue Triton minds it, here we must; without that all
+                requests behind this one would wait with it.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._room.acquire(timeout=ROOM_POLL_SECONDS):
+            if sender.is_cancelled():
+                return "CANCELLED", "cancelled by the caller"
+            if timeout and time.monotonic() > deadline:
+                return "UNAVAILABLE", f"UNAVAILABLE: no place for this video became free within {timeout:g} s"
+        if order := launcher_order():
+            self._room.release()
+            return "UNAVAILABLE", ORDERS[order]
+        return None
+
     def finalize(self) -> None:
-        """Stop the event loop."""
+        """Stop the event loop and the decoders."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._decoders.close()
 
     async def _obey(self) -> None:
         """End the videos being made once the launcher says so: what they wait for may never come."""
@@ -122,7 +149,7 @@ class TritonPythonModel:
             outcome, message, code = "failed", ORDERS[launcher_order() or "stopping"], "UNAVAILABLE"
         except Exception as error:
             pb_utils.Logger.log_error(f"sadtalker: {error!r}")
-            outcome, message = "failed", f"sadtalker failed: {error!r}"
+            outcome, message = "failed", f"sadtalker failed: {excerpt(repr(error))}"
         finally:
             self._videos.discard(video)
             self._room.release()
@@ -153,15 +180,6 @@ class TritonPythonModel:
         if not options.poster:
             self._metrics.real_time_factor((time.perf_counter() - start) * FRAME_RATE / frames)
         return True
-
-
-def _value(tensor: Any) -> Any:
-    """A file, text, number or truth value of a tensor [1, 1]; of others, [1, ...], a copy without the first axis."""
-    array = tensor.as_numpy()
-    if array.shape != (1, 1):
-        return array[0].copy()
-    value = array.item()
-    return value.decode(errors="replace") if isinstance(value, bytes) and tensor.name() in TEXTS else value
 
 
 def launcher_order() -> str | None:

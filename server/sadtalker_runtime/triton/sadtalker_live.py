@@ -6,14 +6,12 @@ the model meanwhile. Sessions run as coroutines of one event loop in a thread of
 
 import asyncio
 import json
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ import triton_python_backend_utils as pb_utils
 from sadtalker_runtime.animation.animator import Animator, finisher
 from sadtalker_runtime.errors import REFUSED, CallError, InputError
 from sadtalker_runtime.live.encoding import encoder
-from sadtalker_runtime.live.face import Face
+from sadtalker_runtime.live.face import Face, NoDecoders
 from sadtalker_runtime.live.frames import CallerGoneError, Frame, Limits, SessionIdleError
 from sadtalker_runtime.live.idle import RestCache
 from sadtalker_runtime.live.options import LiveOptions
@@ -33,6 +31,7 @@ from sadtalker_runtime.triton.calls import call
 from sadtalker_runtime.triton.live_metrics import LiveMetrics
 from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
+from sadtalker_runtime.triton.sadtalker import ENDING, ORDER_POLL_SECONDS, ORDERS, launcher_order
 
 SEQUENCE_START, SEQUENCE_END = 1, 2  # flags of a request
 LIVE_OPTIONS = "look_ahead", "pace", "idle", "format"
@@ -86,6 +85,7 @@ class TritonPythonModel:
             call,
             pb_utils.is_model_ready,
             Metrics(),
+            NoDecoders(),
             self._size,
             self._limits.utterance_seconds,
             chunks,
@@ -138,8 +138,8 @@ class TritonPythonModel:
             raise InputError(f"sequence {number}: expected a new one, got the start of one that goes on")
         if "image" not in inputs:
             raise InputError("image: expected a portrait in a session's first request, got none")
-        if _draining():
-            raise _UnavailableError("the server is stopping, try another")
+        if order := launcher_order():
+            raise _UnavailableError(ORDERS[order].removeprefix("UNAVAILABLE: "))
         if len(self._sessions) >= self._most:
             raise _UnavailableError(f"{self._most} sessions go on, which is as many as this server allows; try another")
         live = LiveOptions(**{name: inputs[name] for name in LIVE_OPTIONS if name in inputs})
@@ -194,6 +194,8 @@ class TritonPythonModel:
             outcome, message = "refused", f"{REFUSED}{error}"
         except CallerGoneError as error:
             outcome, message = "cancelled", f"CANCELLED: {error}"
+            if (order := launcher_order()) in ENDING:
+                outcome, message = "failed", ORDERS[order]
         except SessionIdleError as error:
             outcome, message = "idle", f"ABORTED: {error}"
         except CallError as error:
@@ -222,9 +224,20 @@ class TritonPythonModel:
         finished = await asyncio.to_thread(finisher, portrait)
         side = self._size * ENHANCERS[options.enhance]
         size = portrait.scene.size if portrait.scene else (side, side)
+        looked = time.monotonic()
+
+        def gone() -> bool:
+            """Whether nobody listens any more, or the launcher has the sessions ended (looked up twice a second)."""
+            nonlocal looked
+            if time.monotonic() - looked > ORDER_POLL_SECONDS:
+                looked = time.monotonic()
+                if launcher_order() in ENDING:
+                    return True
+            return bool(begun.sender.is_cancelled())
+
         encoding = await asyncio.to_thread(encoder, live.format, *size, portrait.pixel_aspect)
         try:
-            async with aclosing(begun.session.frames(face, rest, begun.sender.is_cancelled)) as frames:
+            async with aclosing(begun.session.frames(face, rest, gone)) as frames:
                 async for frame in frames:
                     self._metrics.frame(frame.late)
                     encoded = time.monotonic()
@@ -259,12 +272,6 @@ def _response(frame: Frame, video: bytes, muxed: bool, size: tuple[int, int], en
     return pb_utils.InferenceResponse(
         [pb_utils.Tensor(name, np.ascontiguousarray(values)) for name, values in tensors.items()]
     )
-
-
-def _draining() -> bool:
-    """Whether the launcher has been told to stop: it waits for the sessions that go on, no new ones may begin."""
-    drain_file = os.environ.get("SADTALKER_DRAIN_FILE")
-    return drain_file is not None and Path(drain_file).exists()
 
 
 def _value(tensor: Any) -> Any:
