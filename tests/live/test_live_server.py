@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import grpc
 import numpy as np
+import psutil
 import pytest
 from sadtalker_client import (
     AnimationCancelledError,
@@ -319,8 +320,7 @@ def test_four_sessions_share_executions_of_the_renderer(tiny_server, portrait_pa
 
     async def talk(client: AsyncSadTalkerClient) -> int:
         async with client.live(portrait_path, pace="fast", look_ahead=0) as session:
-            for _ in range(3):
-                await session.speak(speech, RATE)
+            await session.speak(speech, RATE)
             await session.end()
             return len(await frames_of(session))
 
@@ -328,9 +328,9 @@ def test_four_sessions_share_executions_of_the_renderer(tiny_server, portrait_pa
         async with AsyncSadTalkerClient(tiny_server.grpc_url) as client:
             return await asyncio.gather(*(talk(client) for _ in range(4)))
 
-    assert asyncio.run(main()) == [67] * 4
+    assert asyncio.run(main()) == [22] * 4
     runs, requests = (after - first for after, first in zip(executions(), before, strict=True))
-    assert requests == 4 * 14
+    assert requests == 4 * 5
     assert runs < requests
 
 
@@ -378,8 +378,6 @@ def test_more_sessions_than_allowed_are_refused_at_once(tiny_server, portrait_pa
 
 
 def test_a_hundred_sessions_opened_and_dropped_leave_nothing(tiny_server, portrait_path, speech, metric):
-    import psutil
-
     def memory() -> int:
         server = psutil.Process(tiny_server.pid)
         return sum(process.memory_info().rss for process in [server, *server.children(recursive=True)])
@@ -387,9 +385,11 @@ def test_a_hundred_sessions_opened_and_dropped_leave_nothing(tiny_server, portra
     async def drop(sessions: int) -> None:
         async with AsyncSadTalkerClient(tiny_server.grpc_url) as client:
             for _ in range(sessions):
-                async with client.live(portrait_path, pace="fast", look_ahead=0) as session:
-                    await session.speak(speech, RATE)
-                    await anext(session)
+                async with client.live(portrait_path, pace="fast", look_ahead="full") as session:
+                    await session.speak(speech, RATE)  # not enough to be shown
+                    begun = time.monotonic()
+                    while metric("sadtalker_live_sessions") == 0 and time.monotonic() - begun < 5:
+                        await asyncio.sleep(0.02)
                 while metric("sadtalker_live_sessions") > 8:
                     await asyncio.sleep(0.05)
 
@@ -404,7 +404,7 @@ def test_a_hundred_sessions_opened_and_dropped_leave_nothing(tiny_server, portra
 def test_a_listener_that_stops_reading_is_waited_for(conversation, speech, metric):
     async def talk(session: AsyncLiveSession) -> int:
         before = metric("sadtalker_live_frames_total")
-        for _ in range(5):
+        for _ in range(3):
             await session.speak(speech, RATE)
         await session.end()
         await asyncio.sleep(4)
@@ -412,4 +412,4 @@ def test_a_listener_that_stops_reading_is_waited_for(conversation, speech, metri
         assert sent <= 50
         return len(await frames_of(session))
 
-    assert conversation(talk, pace="fast", look_ahead=0) == 112
+    assert conversation(talk, pace="fast", look_ahead=0) == 67
