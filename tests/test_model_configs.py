@@ -46,15 +46,26 @@ def test_a_variant_has_the_tensors_and_batches_of_the_model(variant):
 
 
 def test_pictures_of_512_pixels_have_all_the_models_that_they_pass_through():
-    assert {model_of(variant) for variant in VARIANTS if variant.endswith("/512")} == {*MAPS, "sadtalker"}
+    assert {model_of(variant) for variant in VARIANTS if variant.endswith("/512")} == {
+        *MAPS,
+        "sadtalker",
+        "sadtalker_live",
+    }
     for name in SIZED:
         config, spec = read(VARIANTS[f"{name}/512"]), at_size(SPECS[name], 512)
         assert config.default_model_filename == "model_512.onnx"
         for fields, specs in ((config.input, spec.inputs), (config.output, spec.outputs)):
             assert {f.name: tuple(f.dims) for f in fields} == {t.name: t.shape for t in specs}
-    plain, other = read(REPOSITORY / "sadtalker" / "config.pbtxt"), read(VARIANTS["sadtalker/512"])
-    plain.parameters["size"].string_value = "512"
-    assert plain == other
+    for name in ("sadtalker", "sadtalker_live"):
+        plain, other = read(REPOSITORY / name / "config.pbtxt"), read(VARIANTS[f"{name}/512"])
+        plain.parameters["size"].string_value = "512"
+        assert plain == other
+
+
+def test_triton_and_the_model_give_up_a_silent_session_together():
+    config = read(REPOSITORY / "sadtalker_live" / "config.pbtxt")
+    idle = float(config.parameters["idle_seconds"].string_value)
+    assert config.sequence_batching.max_sequence_idle_microseconds == idle * 1e6
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if read(VARIANTS[name]).platform == "tensorrt_plan"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import signal
 import struct
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def test_files_keep_names_and_values(tmp_path: Path):
 
 def test_the_command_line_writes_and_reads_them(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # which the command sets for a process of its own
     Path("a.png").write_bytes(b"picture")
     Path("b.wav").write_bytes(b"sound")
     server.answer = lambda request: [fragment(npy(VALUES), 7, 7), final()]
