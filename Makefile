@@ -5,6 +5,7 @@ WEIGHTS ?= demo
 SCENARIO ?= all
 VENV := .venv
 BIN := $(VENV)/bin
+FRAMEWORKS := .venv-integrations
 INSTALLED := $(VENV)/.installed
 RUNNABLE := $(VENV)/.runnable
 # PyTorch's own index has builds without CUDA, a fraction of the default's size: taken where it answers and there is no GPU.
@@ -75,11 +76,22 @@ faults: networks ## what a caller sees when a process dies, and how long until i
 bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/results/gateway.json
 	$(BIN)/python benchmarks/gateway.py
 
+live: networks ## live sessions: latency, look-ahead against its price, continuity: benchmarks/results/live.*
+	$(BIN)/python benchmarks/live.py
+
 perf: networks ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
 
 test: $(INSTALLED) ## run every test
 	$(BIN)/python -m pytest
+
+$(FRAMEWORKS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[pipecat,livekit]' 'pytest>=8,<10' 'pytest-timeout>=2.3,<3'
+	touch $@
+
+test-integrations: $(FRAMEWORKS)/.installed ## test the adapters with the real Pipecat and LiveKit, in .venv-integrations
+	$(FRAMEWORKS)/bin/python -m pytest -q --timeout 60 integrations/tests
 
 check: $(INSTALLED) ## lint and type-check
 	$(BIN)/ruff check .
@@ -102,4 +114,4 @@ release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it;
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway soak mixed-soak attack fuzz faults perf test check format docs generate release clean
+.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway live soak mixed-soak attack fuzz faults perf test test-integrations check format docs generate release clean

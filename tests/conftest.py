@@ -1,6 +1,7 @@
 """What tests of several trees share: the model repository with tiny networks in it, and a server over it."""
 
 import re
+import shutil
 import urllib.request
 import wave
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository from `sadtalker-server init`, the networks of the `tiny` preset exported into it."""
     repository = tmp_path_factory.mktemp("tiny") / "model_repository"
     initialize(repository)
+    shutil.copytree(ROOT / "examples" / "jaw_from_loudness", repository / "jaw_from_loudness")
+    for model in ("sadtalker", "sadtalker_live"):
+        config = repository / model / "config.pbtxt"
+        models = '"audio2coeff"', '"audio2coeff jaw_from_loudness not_there"'
+        config.write_text(config.read_text().replace(f"string_value: {models[0]}", f"string_value: {models[1]}"))
     assert sadtalker_export(["onnx", "--weights", "tiny", "--repository", str(repository)]) == 0
     return repository
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from google.protobuf import text_format
@@ -115,12 +116,22 @@ def test_a_declared_range_is_what_a_request_may_have(option):
 
 
 def test_the_client_has_every_option_of_the_declaration():
-    options = {name: option for name, option in OPTIONS.items() if name != "poster"}  # the client's is a method
+    options = {
+        name: option for name, option in OPTIONS.items() if name not in generate.COMMANDS
+    }  # methods of the client
     assert {name: option.datatype for name, option in options.items()} == client.DATATYPES
     assert {name: option.dims for name, option in options.items() if option.dims != (1,)} == client.SHAPES
     assert {name for name, option in options.items() if option.kind == "file"} == client.FILES
     assert list(client.Options.__annotations__) == list(options)
-    types = {"flag": bool, "choice": str, "curve": client.KeyFrames, "times": Sequence[float], "file": client.Source}
+    types = {
+        "flag": bool,
+        "choice": str,
+        "text": str,
+        "coefficients": npt.ArrayLike,
+        "curve": client.KeyFrames,
+        "times": Sequence[float],
+        "file": client.Source,
+    }
     for name, annotation in get_type_hints(client.Options).items():
         option = OPTIONS[name]
         expected = types.get(option.kind, float if option.datatype == "FP32" else int)
@@ -133,7 +144,7 @@ def test_the_command_line_has_a_flag_for_every_option():
 
     plain = parse()
     for option in OPTIONS.values():
-        if option.name == "poster":
+        if option.name in generate.COMMANDS:
             continue
         assert plain[option.name] is None, "the server's default applies"
         flag = generate._flag(option)
@@ -146,6 +157,8 @@ def test_the_command_line_has_a_flag_for_every_option():
             "curve": ("0:1,2:3", [(0.0, 1.0), (2.0, 3.0)]),
             "times": ("1,2.5", [1.0, 2.5]),
             "file": ("v.mp4", "v.mp4"),
+            "text": ("jaw", "jaw"),
+            "coefficients": ("c.npz", "c.npz"),
         }[option.kind]
         parsed = parse(flag, text)[option.name]
         assert parsed == value and (option.kind != "number" or isinstance(parsed, float) == (option.datatype == "FP32"))

@@ -93,7 +93,7 @@ def test_a_variant_has_the_tensors_batches_and_parameters_of_the_model(variant: 
             for tensor in (*plain.input, *plain.output):
                 if tensor.name in PICTURES.get(model, ()):
                     tensor.dims[:] = [2 * side if side in (64, 256) else side for side in tensor.dims]
-            if model == "sadtalker":
+            if model in ("sadtalker", "sadtalker_live"):
                 plain.parameters["size"].string_value = "512"
         plain.parameters.pop("one_item_per_run", None)
         other.parameters.pop("one_item_per_run", None)

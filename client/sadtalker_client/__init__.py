@@ -29,6 +29,13 @@ In asyncio the same with `await`; cancelling the task stops the work on the serv
     async with AsyncSadTalkerClient("dns:///sadtalker:8001", tls=True, metadata={"authorization": token}) as client:
         await client.animate(portrait_bytes, speech_bytes, still=True).save("out.mp4")
 
+A conversation streams in both directions: speech as it is spoken, frames as they are due (see `AsyncLiveSession`):
+
+    async with client.live("portrait.png") as session:
+        await session.speak(pcm, 24_000)
+        async for frame in session:
+            show(frame.data, frame.sound)
+
 Options are those of `Options`; the server's defaults apply to those left out. All errors derive from `SadTalkerError`.
 Files beyond `UploadLimits` are refused before they are sent.
 """
@@ -36,6 +43,7 @@ Files beyond `UploadLimits` are refused before they are sent.
 from ._async_client import AsyncAnimation, AsyncSadTalkerClient
 from ._channel import TLS
 from ._client import Animation, SadTalkerClient
+from ._coefficients import COEFFICIENTS
 from ._exceptions import (
     AnimationCancelledError,
     DeadlineExceededError,
@@ -48,19 +56,27 @@ from ._exceptions import (
     StalledError,
 )
 from ._files import UploadLimits
+from ._live import AsyncLiveSession, LiveSession
+from ._live_wire import Latency, LiveFrame, LiveOptions
 from ._options import KeyFrames, Options
 from ._wire import Fragment
 
 __all__ = [
+    "COEFFICIENTS",
     "TLS",
     "Animation",
     "AnimationCancelledError",
     "AsyncAnimation",
+    "AsyncLiveSession",
     "AsyncSadTalkerClient",
     "DeadlineExceededError",
     "Fragment",
     "InvalidInputError",
     "KeyFrames",
+    "Latency",
+    "LiveFrame",
+    "LiveOptions",
+    "LiveSession",
     "Options",
     "ProtocolError",
     "QueueFullError",

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
+import numpy as np
+import numpy.typing as npt
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from ._acknowledgements import AsyncRequests
 from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
+from ._coefficients import read_coefficients
 from ._exceptions import AnimationCancelledError, SadTalkerError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
+from ._live import AsyncLiveSession
+from ._live_wire import LiveOptions, start_request
 from ._options import Options
-from ._wire import MODEL, Fragment, ResponseReader, build_request
+from ._wire import MODEL, Fragment, Only, ResponseReader, build_request
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,7 +55,36 @@ class AsyncSadTalkerClient(BaseClient):
         **options: "Unpack[Options]",
     ) -> bytes:
         """Return the first frame of the animation that `animate` would make of the same arguments, as a PNG file."""
-        return await self._animation(portrait, speech, options, timeout, request_id, poster=True).read()
+        return await self._animation(portrait, speech, options, timeout, request_id, only="poster").read()
+
+    async def coefficients(
+        self,
+        speech: Source | None,
+        portrait: Source,
+        *,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        **options: "Unpack[Options]",
+    ) -> npt.NDArray[np.float32]:
+        """Return what moves the portrait, frame by frame: float32 [frames, 70], columns as `COEFFICIENTS` names them.
+
+        The arguments are those of `animate`: of a recording these are the coefficients that it is spoken with, with the
+        option `driving` those of the face in a video. Scales are not applied. `animate(portrait, speech,
+        coefficients=array)` makes the video of them, changed or not. Raises what `animate` and its iteration do.
+        """
+        animation = self._animation(portrait, speech, options, timeout, request_id, only="coefficients_only")
+        return read_coefficients(await animation.read(), self._endpoint.url)
+
+    def live(self, portrait: Source, **options: "Unpack[LiveOptions]") -> AsyncLiveSession:
+        """Return a conversation with a portrait, which begins with `async with`: speech streams in, frames stream out.
+
+        `options` are those of `LiveOptions`. Errors are raised where the session begins and while it is iterated.
+        """
+        return AsyncLiveSession(
+            lambda: self._stub().ModelStreamInfer(metadata=self._endpoint.metadata),
+            lambda session: start_request(session, portrait, options, self._upload_limits),
+            self._endpoint.url,
+        )
 
     async def is_ready(self, timeout: float = 5.0) -> bool:
         """Return whether the server answers within `timeout` seconds that it can animate now."""
@@ -90,10 +124,10 @@ class AsyncSadTalkerClient(BaseClient):
         options: Mapping[str, Any],
         timeout: float | None,
         request_id: str | None,
-        poster: bool = False,
+        only: Only | None = None,
     ) -> "AsyncAnimation":
         request_id = checked_request_id(request_id)
-        build = partial(build_request, poster=poster, request_id=request_id, limits=self._upload_limits)
+        build = partial(build_request, only=only, request_id=request_id, limits=self._upload_limits)
 
         async def start() -> tuple[Any, AsyncRequests]:
             requests = AsyncRequests(await asyncio.to_thread(build, portrait, speech, options))

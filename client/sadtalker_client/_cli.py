@@ -15,6 +15,7 @@ from typing import cast
 
 from ._channel import TLS
 from ._client import Animation, SadTalkerClient
+from ._coefficients import load_coefficients, plot_coefficients, save_coefficients
 from ._exceptions import InvalidInputError, SadTalkerError, ServerUnavailableError
 from ._files import UNLIMITED, UploadLimits, atomic_write
 from ._migration import advice
@@ -96,8 +97,23 @@ def _poster(arguments: argparse.Namespace) -> None:
             file.write(picture)
 
 
+def _coefficients(arguments: argparse.Namespace) -> None:
+    _check_output(arguments.output, as_json=False)
+    with _client(arguments) as client:
+        values = client.coefficients(
+            arguments.speech, arguments.portrait, **_options(arguments), timeout=arguments.timeout
+        )
+    save_coefficients(arguments.output, values)
+    if arguments.plot:
+        plot_coefficients(arguments.plot, values)
+    print(f"{arguments.output}: coefficients of {len(values)} frames", file=sys.stderr)
+
+
 def _options(arguments: argparse.Namespace) -> Options:
-    return cast(Options, {name: getattr(arguments, name) for name in DATATYPES})
+    options = {name: getattr(arguments, name) for name in DATATYPES}
+    if options["coefficients"] is not None:
+        options["coefficients"] = load_coefficients(options["coefficients"])
+    return cast(Options, options)
 
 
 def _write_to_stdout(animation: Animation, show: Callable[[Fragment], None]) -> None:
@@ -214,6 +230,10 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--blink-reference", metavar="VIDEO", help="take eyes and expression from the face in it")
     group.add_argument("--pose-reference", metavar="VIDEO", help="move the head as the face in it")
     group.add_argument("--settle", type=float, metavar="S", help="begin and end at rest, easing for this many seconds")
+    group.add_argument(
+        "--coefficients", metavar="NPZ", help="move as this file says, which `sadtalker coefficients` wrote"
+    )
+    group.add_argument("--speech-model", metavar="NAME", help="what gives expression and pose (default: audio2coeff)")
     group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
     group.add_argument("--crop", metavar="HOW", help="crop, extcrop, resize, full (the whole picture) or extfull")
     group.add_argument("--face-index", type=int, metavar="N", help="which of several faces, from the left, from 0 on")
@@ -231,6 +251,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     poster.set_defaults(run=_poster)
     poster.add_argument("-o", "--output", metavar="PNG", required=True, help="the file to write; - writes to a pipe")
+
+    coefficients = commands.add_parser(
+        "coefficients", parents=[connection, asked], help="write what moves the portrait, frame by frame, to a file"
+    )
+    coefficients.set_defaults(run=_coefficients)
+    coefficients.add_argument("-o", "--output", metavar="NPZ", required=True, help="the file to write")
+    coefficients.add_argument("--plot", metavar="PNG", help="draw them, too (needs matplotlib)")
 
     status = commands.add_parser("status", parents=[connection], help="say whether the server is ready")
     status.set_defaults(run=_status)

@@ -7,14 +7,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import numpy as np
+import numpy.typing as npt
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from ._acknowledgements import Requests
 from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
+from ._coefficients import read_coefficients
 from ._exceptions import SadTalkerError, from_rpc, means_not_ready
 from ._files import Source, atomic_write
+from ._live import LiveSession
+from ._live_wire import LiveOptions, start_request
 from ._options import Options
-from ._wire import MODEL, Fragment, ResponseReader, build_request
+from ._wire import MODEL, Fragment, Only, ResponseReader, build_request
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -63,7 +68,37 @@ class SadTalkerClient(BaseClient):
 
         Of a portrait alone it is that of an `idle` loop: the face at rest. Raises what `animate` and its iteration do.
         """
-        return self._send(portrait, speech, options, timeout, request_id, poster=True).read()
+        return self._send(portrait, speech, options, timeout, request_id, only="poster").read()
+
+    def coefficients(
+        self,
+        speech: Source | None,
+        portrait: Source,
+        *,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        **options: "Unpack[Options]",
+    ) -> npt.NDArray[np.float32]:
+        """Return what moves the portrait, frame by frame: float32 [frames, 70], columns as `COEFFICIENTS` names them.
+
+        The arguments are those of `animate`: of a recording these are the coefficients that it is spoken with, with the
+        option `driving` those of the face in a video. Scales are not applied. `animate(portrait, speech,
+        coefficients=array)` makes the video of them, changed or not. Raises what `animate` and its iteration do.
+        """
+        animation = self._send(portrait, speech, options, timeout, request_id, only="coefficients_only")
+        return read_coefficients(animation.read(), self._endpoint.url)
+
+    def live(self, portrait: Source, **options: "Unpack[LiveOptions]") -> LiveSession:
+        """Return a conversation with a portrait, which begins with `with`: speech streams in, frames stream out.
+
+        `options` are those of `LiveOptions`. Raises InvalidInputError for a portrait that cannot be read and options of
+        a wrong type; the server's errors are raised while the session is iterated.
+        """
+        return LiveSession(
+            lambda requests: self._stub.ModelStreamInfer(requests, metadata=self._endpoint.metadata),
+            lambda session: start_request(session, portrait, options, self._upload_limits),
+            self._endpoint.url,
+        )
 
     def is_ready(self, timeout: float = 5.0) -> bool:
         """Return whether the server answers within `timeout` seconds that it can animate now."""
@@ -96,11 +131,11 @@ class SadTalkerClient(BaseClient):
         options: Mapping[str, Any],
         timeout: float | None,
         request_id: str | None,
-        poster: bool = False,
+        only: Only | None = None,
     ) -> "Animation":
         request_id = checked_request_id(request_id)
         requests = Requests(
-            build_request(portrait, speech, options, poster=poster, request_id=request_id, limits=self._upload_limits)
+            build_request(portrait, speech, options, only=only, request_id=request_id, limits=self._upload_limits)
         )
         call = self._stub.ModelStreamInfer(
             requests,

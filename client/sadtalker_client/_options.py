@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from ._exceptions import InvalidInputError
 from ._files import Source, UploadLimits, read_source
@@ -53,6 +54,11 @@ class Options(TypedDict, total=False):
     settle: float | None
     """Seconds, 0 to 10, in which the face leaves its rest at the beginning and returns to it at the end, so that
     videos, and an idle loop between them, can be joined without a jump."""
+    coefficients: npt.ArrayLike | None
+    """What moves the face instead, frame by frame: float32 [frames, 70], as `coefficients` of a client returns them.
+    Speech is then only heard."""
+    speech_model: str | None
+    """Which of the server's models gives expression and pose for speech; by default audio2coeff, SadTalker's own."""
     size: int | None
     """Width and height of the picture in pixels; it must be what the server renders."""
     crop: str | None
@@ -82,17 +88,29 @@ DATATYPES = {
     "driving": "BYTES",
     "idle": "FP32",
     "settle": "FP32",
+    "speech_model": "BYTES",
+    "coefficients": "FP32",
     "size": "INT32",
     "crop": "BYTES",
     "face_index": "INT32",
     "enhance": "BYTES",
 }
 FILES = {"blink_reference", "pose_reference", "driving"}  # videos, sent as bytes
-SHAPES = {"yaw": (-1, 2), "pitch": (-1, 2), "roll": (-1, 2), "blink_times": (-1,)}  # of all others: (1,)
+SHAPES = {
+    "yaw": (-1, 2),
+    "pitch": (-1, 2),
+    "roll": (-1, 2),
+    "blink_times": (-1,),
+    "coefficients": (-1, 70),
+}  # of all others: (1,)
 
 PACKING = {"INT32": "<i", "INT64": "<q", "FP32": "<f", "BOOL": "<?"}
 _WORDS = {"INT32": "a 32-bit integer", "INT64": "a 64-bit integer", "FP32": "a number", "BOOL": "True or False"}
-_SHAPE_WORDS = {(-1, 2): "a number or pairs of seconds and degrees", (-1,): "a sequence of seconds"}
+_SHAPE_WORDS = {
+    (-1, 2): "a number or pairs of seconds and degrees",
+    (-1,): "a sequence of seconds",
+    (-1, 70): "an array of numbers [frames, 70]",
+}
 
 
 def pack_bytes(content: bytes) -> bytes:
@@ -127,11 +145,12 @@ def _pack_array(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:
     shape = SHAPES[name]
     try:
         array = np.asarray(value, np.float32)
-        if len(shape) == 2 and array.ndim == 0:
+        if shape == (-1, 2) and array.ndim == 0:
             array = np.array([[0, array]], np.float32)
         array = array.reshape(-1, *shape[1:]) if array.size == 0 else array
         if array.ndim != len(shape) or array.shape[1:] != shape[1:]:
             raise ValueError
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{name}: expected {_SHAPE_WORDS[shape]}, got {value!r}") from error
+        got = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+        raise InvalidInputError(f"{name}: expected {_SHAPE_WORDS[shape]}, got {got}") from error
     return array.shape, array.astype("<f4").tobytes()

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from tritonclient.grpc import service_pb2
 
@@ -15,8 +15,11 @@ MODEL = "sadtalker"
 ACKNOWLEDGEMENT = "acknowledgement"  # request id of those; no answer comes, or an error that concerns no video
 FRAMES_PER_SECOND = 25
 
-INPUTS = {"image": "BYTES", "audio": "BYTES", "poster": "BOOL"}  # besides the options
+INPUTS = {"image": "BYTES", "audio": "BYTES", "poster": "BOOL", "coefficients_only": "BOOL"}  # besides the options
 OUTPUTS = {"video": "BYTES", "frames_done": "INT32", "frames_total": "INT32"}
+
+Only: TypeAlias = Literal["poster", "coefficients_only"]
+"""What is asked for instead of a video."""
 
 _MAX_REQUEST_BYTES = 2**31 - 2**16  # a protobuf message ends at 2 GiB; the rest is for names and options
 
@@ -46,7 +49,7 @@ def build_request(
     speech: Source | None,
     options: Mapping[str, Any],
     *,
-    poster: bool = False,
+    only: Only | None = None,
     request_id: str = "",
     limits: UploadLimits = UNLIMITED,
 ) -> Any:
@@ -67,8 +70,8 @@ def build_request(
         for name, value in options.items()
         if value is not None
     ]
-    if poster:
-        tensors.append(("poster", "BOOL", (1,), struct.pack(PACKING["BOOL"], True)))
+    if only:
+        tensors.append((only, "BOOL", (1,), struct.pack(PACKING["BOOL"], True)))
     size = sum(len(content) for *_, content in tensors)
     if size > _MAX_REQUEST_BYTES:
         raise InvalidInputError(

@@ -16,6 +16,8 @@ from sadtalker_runtime.configurations.variants import VARIANTS, variants_of
 from sadtalker_runtime.option_table import OPTIONS, Option
 from sadtalker_runtime.version import VERSION
 
+COMMANDS = {"poster": "poster", "coefficients_only": "coefficients"}
+"""Options that are commands and methods of the client instead of a flag and an argument."""
 _TRITON_TYPES = {"BYTES": "STRING"}  # where a configuration names a type differently than a request
 
 
@@ -121,9 +123,9 @@ def _default(option: Option) -> str:
 
 
 def _flag(option: Option) -> str:
-    """The client's flag; a flag that is on by default has one to turn it off. A poster is a command of its own."""
-    if option.name == "poster":
-        return "sadtalker poster"
+    """Return the client's flag: one that is on by default has one to turn it off; some options are commands."""
+    if option.name in COMMANDS:
+        return f"sadtalker {COMMANDS[option.name]}"
     flag = option.name.replace("_", "-")
     return f"--no-{flag}" if option.default is True else f"--{flag}"
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["number", "flag", "choice", "curve", "times", "file"]
+Kind: TypeAlias = Literal["number", "flag", "choice", "text", "curve", "times", "coefficients", "file"]
 
 MAX_KEY_FRAMES = 10_000
 """Longest curve, and most blinks, of one request."""
@@ -19,8 +19,9 @@ MAX_KEY_FRAMES = 10_000
 class Option:
     """One optional input of the model `sadtalker`.
 
-    kind: number, a scalar; flag, true or false; choice, one of `choices`; curve, key frames [n, 2] of seconds and
-    `unit`; times, seconds [n]; file, the bytes of a video file.
+    kind: number, a scalar; flag, true or false; choice, one of `choices`; text, a name that the server knows; curve,
+    key frames [n, 2] of seconds and `unit`; times, seconds [n]; coefficients, an array [frames, 70]; file, the bytes
+    of a video file.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Option:
     @property
     def dims(self) -> tuple[int, ...]:
         """Shape of the tensor without its batch axis, -1 for any length."""
-        return {"curve": (-1, 2), "times": (-1,)}.get(self.kind, (1,))
+        return {"curve": (-1, 2), "times": (-1,), "coefficients": (-1, 70)}.get(self.kind, (1,))
 
     @property
     def expected(self) -> str:
@@ -107,6 +108,21 @@ OPTIONS = {
             "seconds",
             default=0.0,
         ),
+        Option(
+            "speech_model",
+            "text",
+            "BYTES",
+            "the model that gives expression and pose for speech, one that the server's configuration names",
+            default="audio2coeff",
+        ),
+        Option(
+            "coefficients",
+            "coefficients",
+            "FP32",
+            "what moves the face, frame by frame: 64 of expression, 3 angles (radians), 3 translations; speech is then "
+            "only heard",
+        ),
+        Option("coefficients_only", "flag", "BOOL", "only the coefficients, as a NumPy file", default=False),
         Option("poster", "flag", "BOOL", "only the first frame, as a PNG file", default=False),
         Option(
             "size",

@@ -43,6 +43,9 @@ class Options:
     driving: bytes | None = None
     idle: float | None = None
     settle: float = 0.0
+    speech_model: str = "audio2coeff"
+    coefficients: Array | None = None
+    coefficients_only: bool = False
     poster: bool = False
     size: int | None = None
     crop: str = "crop"
@@ -53,6 +56,12 @@ class Options:
         for option in OPTIONS.values():
             _check(option, getattr(self, option.name))
         self._check_blinks()
+        if self.coefficients is not None:
+            if not np.isfinite(self.coefficients).all():
+                raise InputError("coefficients: expected finite values, got NaN or infinity")
+            for name in ("driving", "idle", "pose_reference", "blink_reference", "blink_rate", "blink_times"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"coefficients: expected without {name}, got both")
         if self.driving is not None:
             for name in ("idle", "pose_reference", "blink_reference", "blink_rate", "blink_times"):
                 if getattr(self, name) is not None:

@@ -33,6 +33,13 @@ def test_blinks_end_before_the_clip_does() -> None:
         assert curve.sum() == pytest.approx(3.8 * np.count_nonzero(curve == 1), abs=1e-4)
 
 
+def test_blinks_do_not_depend_on_what_comes_after_them() -> None:
+    whole = blinks.blink_curve(500, seed=5)
+    for frames in range(22, 500):
+        curve = blinks.blink_curve(frames, seed=5)
+        np.testing.assert_array_equal(curve[: frames - 5], whole[: frames - 5])
+
+
 @pytest.mark.parametrize("per_minute", [4, 17.5, 60, 120])
 def test_blinks_come_at_the_rate_asked_for(per_minute: float) -> None:
     curve = blinks.blink_curve_at_rate(60_000, per_minute, seed=3)

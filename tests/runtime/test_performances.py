@@ -182,6 +182,42 @@ def test_a_settled_video_begins_and_ends_at_rest_with_zero_speed(asked: dict, se
         assert np.abs(values - free)[5:10, 64:].max() > 0.05
 
 
+def test_given_coefficients_move_the_face_and_speech_is_only_heard() -> None:
+    given = np.random.default_rng(0).standard_normal((30, 70)).astype(np.float32)
+    values, models = performed(SPEECH, coefficients=given)
+    np.testing.assert_array_equal(values, given)
+    assert not models.speech
+    parts, models = rendered(SPEECH, coefficients=given, expression_scale=0.5)
+    assert parts[-1].frames_total == 30
+    seen = np.array([window[:, windows.RADIUS] for window in models.windows])
+    np.testing.assert_allclose(seen[:, :64], given[:, :64] / 2, rtol=1e-6)
+    assert np.abs(sound_of(parts)[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("asked", [{"audio": SPEECH}, {"driving": FACE}], ids=lambda asked: str(*asked))
+def test_coefficients_come_as_a_file_without_rendering(asked: dict) -> None:
+    [part], models = rendered(**asked, coefficients_only=True)
+    values = np.load(io.BytesIO(part.video))
+    np.testing.assert_array_equal(values, performed(**asked)[0])
+    assert values.dtype == np.float32
+    assert not models.asked["render_frames"]
+
+
+@pytest.mark.parametrize(
+    ("values", "asked", "message"),
+    [
+        (np.full((5, 70), np.nan, np.float32), {}, "coefficients: expected finite values, got NaN or infinity"),
+        (np.zeros((0, 70), np.float32), {}, "coefficients: expected 1 to 1500 frames, got 0"),
+        (np.zeros((1501, 70), np.float32), {}, "coefficients: expected 1 to 1500 frames, got 1501"),
+        (np.zeros((5, 70), np.float32), {"driving": FACE}, "coefficients: expected without driving, got both"),
+        (np.zeros((5, 70), np.float32), {"idle": 2.0}, "coefficients: expected without idle, got both"),
+    ],
+)
+def test_bad_coefficients_are_refused(values: np.ndarray, asked: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}$"):
+        performed(coefficients=values, **asked)
+
+
 def test_a_loop_settles_anyway() -> None:
     np.testing.assert_array_equal(performed(idle=4.0, settle=1.5)[0], performed(idle=4.0)[0])
 

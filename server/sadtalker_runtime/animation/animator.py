@@ -1,8 +1,9 @@
 """One video from beginning to end: decodes the speech, encodes the portrait, renders chunk after chunk, muxes."""
 
 import asyncio
+import io
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +25,7 @@ from sadtalker_runtime.animation.windows import (
     chunk_windows,
     needed,
     placed,
+    ranges,
     source_coefficients,
     source_windows,
     styled,
@@ -89,6 +91,7 @@ class Animator:
         chunks_in_flight: int,
         cached_portraits: int,
         chunks_at_once: int = 8,
+        speech_models: Sequence[str] = ("audio2coeff",),
     ) -> None:
         self._call = call
         self._installed = installed
@@ -98,6 +101,7 @@ class Animator:
         self._max_audio_seconds = max_audio_seconds
         self._chunks_in_flight = chunks_in_flight
         self._admission = Admission(chunks_at_once)
+        self._speech_models = speech_models
         self._portraits = PortraitCache(self._encode_portrait, cached_portraits, observer.portrait_lookup)
 
     async def animate(self, image: bytes, audio: bytes | None, options: Options) -> AsyncGenerator[Fragment, None]:
@@ -111,6 +115,8 @@ class Animator:
             raise InputError(f"size: expected {self._size}, which this server renders, got {options.size}")
         if options.enhance != "none" and not self._installed(renderer(options)):
             raise InputError(f"enhance: {options.enhance} is not installed on this server, expected none")
+        if options.speech_model not in self._speech_models:
+            raise InputError(f"speech_model: expected {' or '.join(self._speech_models)}, got {options.speech_model!r}")
         encoding = asyncio.create_task(self._portraits.get(image, options.crop, options.face_index, options.full))
         performance = None
         try:
@@ -125,6 +131,15 @@ class Animator:
             finally:
                 encoding.cancel()
                 del encoding  # an error kept by the task would keep this frame, and the frame the task and the picture
+            if options.coefficients_only:
+                parts = [
+                    await performance.coefficients(portrait.coefficients, start, stop)
+                    for start, stop in ranges(performance.frames)
+                ]
+                file = io.BytesIO()
+                np.save(file, np.concatenate(parts).astype(np.float32))
+                yield Fragment(file.getvalue(), performance.frames, performance.frames)
+                return
             async with aclosing(self._render(portrait, performance, options)) as chunks:
                 if options.poster:
                     finished = await asyncio.to_thread(finisher, portrait)
@@ -139,6 +154,14 @@ class Animator:
         finally:
             if performance is not None:
                 await performance.close()
+
+    async def portrait(self, image: bytes, options: Options) -> Portrait:
+        """Encode a portrait as the options ask, or take it from the cache.
+
+        Raises:
+            Exception: what `call` raises, for instance when it shows no face.
+        """
+        return await self._portraits.get(image, options.crop, options.face_index, options.full)
 
     async def _encode(
         self,

@@ -47,10 +47,15 @@ def prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Option
     performance = _prepare(call, decoders, audio, options, max_seconds)
     if performance.loops or options.settle == 0:
         return performance
-    return Settled(call, performance, options.settle * FRAME_RATE)
+    return Settled(call, performance, options.settle * FRAME_RATE, options.speech_model)
 
 
 def _prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
+    if options.coefficients is not None:
+        frames = len(options.coefficients)
+        if not 1 <= frames <= max_seconds * FRAME_RATE:
+            raise InputError(f"coefficients: expected 1 to {max_seconds * FRAME_RATE:g} frames, got {frames}")
+        return Given(options.coefficients, SILENCE if audio is None else decoders.speech(audio, max_seconds).sound)
     idle = options.idle
     if idle is not None:
         if audio is not None:
@@ -79,6 +84,27 @@ def _prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Optio
         silence = np.zeros(round((idle or MIN_IDLE) * FRAME_RATE) * SAMPLES_PER_FRAME, np.float32)
         return Speech(call, silence, SILENCE, options, pose, eyes, loops=True)
     return Speech(call, recording.waveform, recording.sound, options, pose, eyes)
+
+
+class Given:
+    """Does what a caller prescribes, frame by frame.
+
+    Args:
+        values: float32 [frames, 70], coefficients.
+    """
+
+    loops = False
+
+    def __init__(self, values: Array, sound: Sound) -> None:
+        self._values = values
+        self.frames = len(values)
+        self.sound = sound
+
+    async def coefficients(self, source: Array, start: int, stop: int) -> Array:
+        values: Array = self._values[start:stop]
+        return values
+
+    async def close(self) -> None: ...
 
 
 class Driven:
@@ -141,7 +167,7 @@ class Speech:
             expression = source[:EXPRESSION_SIZE]
             seen = (await self._eyes.coefficients(start, stop))[:, :EXPRESSION_SIZE]
             inputs["reference_expression"] = expression + away * (seen - expression)
-        [values] = await self._call("audio2coeff", inputs, "coefficients")
+        [values] = await self._call(self._options.speech_model, inputs, "coefficients")
         rest, pose = source[EXPRESSION_SIZE:], values[:, EXPRESSION_SIZE:]
         if self._pose:
             first = await self._pose.coefficients(0, 1)
@@ -165,8 +191,9 @@ class Settled:
 
     loops = False
 
-    def __init__(self, call: Call, performance: Performance, settling: float) -> None:
+    def __init__(self, call: Call, performance: Performance, settling: float, speech_model: str) -> None:
         self._call = call
+        self._speech_model = speech_model
         self._performance = performance
         self._settling = settling
         self.frames = performance.frames
@@ -174,7 +201,7 @@ class Settled:
 
     async def coefficients(self, source: Array, start: int, stop: int) -> Array:
         values = await self._performance.coefficients(source, start, stop)
-        rest = await silent(self._call, source)
+        rest = await silent(self._call, source, self._speech_model)
         end = self.frames - 1
         pose = settled(start, stop, end, self._settling)
         mouth = settled(start, stop, end, min(self._settling, MOUTH_SETTLING))
@@ -186,9 +213,11 @@ class Settled:
         await self._performance.close()
 
 
-async def silent(call: Call, source: Array) -> Array:
+async def silent(call: Call, source: Array, speech_model: str) -> Array:
     """Coefficients of a portrait with `source` [70] that says nothing, eyes open, at rest: float32 [70]."""
-    silence = Speech(call, np.zeros(SAMPLES_PER_FRAME, np.float32), SILENCE, Options(blink=False))
+    silence = Speech(
+        call, np.zeros(SAMPLES_PER_FRAME, np.float32), SILENCE, Options(blink=False, speech_model=speech_model)
+    )
     [values] = await silence.coefficients(source, 0, 1)
     return np.concatenate([values[:EXPRESSION_SIZE], source[EXPRESSION_SIZE:]])
 

@@ -56,6 +56,7 @@ PICTURES = {
     "render_frames": ("appearance", "frames"),
     "render_frames_full": ("appearance", "frames"),
     "sadtalker": (),
+    "sadtalker_live": (),
 }
 """Models that know the size of pictures, with the tensors that are twice as wide and high for 512 pixels."""
 
@@ -67,7 +68,7 @@ def at_512(model: str, config: ConfigText) -> ConfigText | None:
     if model not in PICTURES:
         return None
     config = config.with_doubled(PICTURES[model], _DOUBLED)
-    if model == "sadtalker":
+    if model in ("sadtalker", "sadtalker_live"):
         return config.put("parameters.size", 'parameters { key: "size" value: { string_value: "512" } }')
     return config.put("default_model_filename", _filename("model_512.onnx"), "backend") if model in SIZED else config
 

@@ -151,9 +151,11 @@ class FragmentedMp4:
                     packet.stream = stream
             muxer.mux(video)
             muxer.mux(sound)
-        if self._fragments == 1:
-            return marked(_with_duration(file.getvalue(), Fraction(self._frames, FRAME_RATE)))
-        return _without_header(file.getvalue())
+        return self._opening(file.getvalue()) if self._fragments == 1 else _without_header(file.getvalue())
+
+    def _opening(self, fragment: bytes) -> bytes:
+        """Return the first fragment as it is sent: marked, and with the length of the whole video."""
+        return marked(_with_duration(fragment, Fraction(self._frames, FRAME_RATE)))
 
 
 def _without_header(file: bytes) -> bytes:

@@ -9,19 +9,20 @@ from sadtalker_runtime.timing import FRAME_RATE
 
 BLINK = np.array([0.5, 0.9, 1.0, 0.9, 0.5], np.float32)  # closing and opening over 0.2 s
 SHORTEST_GAP, LONGEST_GAP = 10, 70  # frames
-SHORTEST_CLIP = 22  # frames; half a shorter clip leaves no gap to choose from
+SHORTEST_CLIP = 22  # frames; a shorter one has no blinks
 FRAMES_PER_MINUTE = FRAME_RATE * 60
 
 
 def blink_curve(frames: int, seed: int) -> Array:
     """How far the eyes are closed in every frame of a clip: float32 [frames], in [0, 1].
 
-    Gaps are drawn from 10 frames to half of the clip, at most 70; clips too short for that have no blinks.
+    Gaps are drawn from 10 to 69 frames. Only a blink at the very end depends on how long the clip is, so that speech
+    that is still being spoken blinks as its recording would.
     """
     if frames < SHORTEST_CLIP:
         return np.zeros(frames, np.float32)
     rng = np.random.default_rng(seed)
-    return _after_gaps(frames, lambda: int(rng.integers(SHORTEST_GAP, min(frames // 2, LONGEST_GAP))))
+    return _after_gaps(frames, lambda: int(rng.integers(SHORTEST_GAP, LONGEST_GAP)))
 
 
 def blink_curve_at_rate(frames: int, per_minute: float, seed: int) -> Array:

@@ -80,6 +80,7 @@ class TritonPythonModel:
             chunks,
             int(parameter("portrait_cache_entries")),
             int(parameter("chunks_at_once")),
+            parameters["speech_models"]["string_value"].split(),
         )
         self._videos: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()

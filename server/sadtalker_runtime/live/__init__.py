@@ -1,0 +1,1 @@
+"""Conversations: speech streams in, the face streams out."""
