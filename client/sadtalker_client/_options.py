@@ -54,11 +54,11 @@ class Options(TypedDict, total=False):
     settle: float | None
     """Seconds, 0 to 10, in which the face leaves its rest at the beginning and returns to it at the end, so that
     videos, and an idle loop between them, can be joined without a jump."""
+    speech_model: str | None
+    """Which of the server's models gives expression and pose for speech; by default audio2coeff, SadTalker's own."""
     coefficients: npt.ArrayLike | None
     """What moves the face instead, frame by frame: float32 [frames, 70], as `coefficients` of a client returns them.
     Speech is then only heard."""
-    speech_model: str | None
-    """Which of the server's models gives expression and pose for speech; by default audio2coeff, SadTalker's own."""
     size: int | None
     """Width and height of the picture in pixels; it must be what the server renders."""
     crop: str | None

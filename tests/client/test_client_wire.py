@@ -92,7 +92,7 @@ def test_videos_are_read_as_files_are(tmp_path):
 
 
 def test_speech_may_be_left_out():
-    request = build_request(b"picture", None, {"idle": 2.0}, poster=True)
+    request = build_request(b"picture", None, {"idle": 2.0}, only="poster")
     assert [(tensor.name, tensor.datatype) for tensor in request.inputs] == [
         ("image", "BYTES"),
         ("idle", "FP32"),
