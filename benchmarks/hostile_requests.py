@@ -139,7 +139,7 @@ class Requests:
         return Request(kind, made.inputs, made.must_be_served, made.timeout, made.cancel_after)
 
     def _valid(self, random: np.random.Generator) -> Request:
-        seconds = random.uniform(0.1, 2)
+        seconds = random.uniform(0.1, 0.8)
         speech = hostile.many_channels(int(random.integers(1, 17)), int(random.choice([8000, 16_000, 48_000])), seconds)
         return Request("", self._base | {"audio": text(speech)}, True)
 

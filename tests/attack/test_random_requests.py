@@ -4,7 +4,7 @@ from attacked_server import memory, seconds_to_serve
 from hostile_requests import Requests, try_request
 from sadtalker_server import Server
 
-REQUESTS = 60
+REQUESTS = 24
 MOST_MB = 200.0  # that any process may grow by
 
 
