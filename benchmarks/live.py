@@ -2,7 +2,8 @@
 
 Three measurements over one server:
 - Sessions in this process, over the server's networks, at pace fast: pictures and head angles for every look-ahead and
-  recording against those of the full one (mouth opening and yaw: correlation; pictures: PSNR).
+  recording against those of the full one (yaw: correlation; pictures: PSNR; with the head held still, mouth opening:
+  correlation).
 - The same sessions in real time with the keypoints of the network `motion` in place of pictures, so that no renderer
   is waited for: the largest change of a keypoint from one frame to the next where speech begins and ends against that
   within speech, and how open the mouth still is after an interruption.
@@ -99,7 +100,9 @@ class Unobserved:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="of the session in real time")
-    parser.add_argument("--recording-seconds", type=float, default=2, help="of each of the three recordings")
+    parser.add_argument(
+        "--recording-seconds", type=float, default=1.32, help="of the three recordings; 1.32 is one pose chunk"
+    )
     parser.add_argument("--model-config-name", help="variant of the configurations, for instance bf16")
     args = parser.parse_args()
     with Server(ROOT / "model_repository", model_config_name=args.model_config_name) as server:
@@ -121,7 +124,11 @@ async def measure(url: str, seconds: float, recording_seconds: float) -> dict[st
         networks = Networks(client)
         animator = Animator(networks.call, lambda model: True, Unobserved(), NoDecoders(), 256, 600, 2, 2)
         portrait = await animator.portrait(PORTRAIT.read_bytes(), Options())
-        curve = await look_ahead_curve(networks, Face(networks.call, portrait, Options()), recordings)
+        faces = [Face(networks.call, portrait, Options(still=still)) for still in (False, True)]
+        moving, still = [await look_ahead_curve(networks, face, recordings) for face in faces]
+        curve = [
+            {**one, "mouth_correlation": other["mouth_correlation"]} for one, other in zip(moving, still, strict=True)
+        ]
         keypoints = Keypoints(networks.call, portrait, Options())
         keypoints.networks = networks
         continuity = await measure_continuity(keypoints, speech[: 3 * RATE])
@@ -156,7 +163,7 @@ async def look_ahead_curve(networks: Networks, face: Face, recordings: list[npt.
             {
                 "frames": "full" if look_ahead == FULL else look_ahead,
                 "mouth_correlation": correlation(opening),
-                "yaw_correlation": correlation(yaw),
+                "yaw_correlation": correlation(yaw) if yaw[0][0].std() > 1e-6 else None,
                 "psnr_db": None if not error.any() else round(10 * np.log10(255**2 / (error**2).mean()), 2),
             }
         )

@@ -353,6 +353,7 @@ def test_a_slow_renderer_skips_pictures_but_no_sound() -> None:
     assert len(said) == 200
     assert any(frame.late for frame in said) and not all(frame.late for frame in said)
     assert all(frame.sound.any() for frame in said)
+    assert len({frame.picture.tobytes() for frame in said}) > 8  # those that come late are shown, too
     assert talk.models.most_running <= 3 + 1  # and the loop, which is rendered one chunk at a time
 
 

@@ -27,6 +27,7 @@ from sadtalker_runtime.timing import FRAME_RATE
 LEAD = 3 * CHUNK  # frames of speech that are planned before they are due, at most
 IDLE_LEAD = 2  # frames of rest
 PAUSE = 0.6  # seconds that the next piece of speech may be late, at pace realtime; then the utterance is complete
+LATE = 2.0  # seconds after a picture was late in which chunks are rendered one by one: together they would all be late
 BEHIND = 1.0  # seconds; a session that is later gives up the time that it lost
 UTTERANCES = 64  # waiting, at most
 TICK = 1.0  # seconds between two looks whether somebody is still there
@@ -59,6 +60,7 @@ class LiveSession:
         self._returning = 0  # frames until the renderer sees nothing but rest
         self._rest_at = 0
         self._stalled = False
+        self._late_at = -LATE
         self._rendering: set[asyncio.Task[Array]] = set()
         self._generation = 0
         self._work, self._news = asyncio.Event(), asyncio.Event()
@@ -235,6 +237,8 @@ class LiveSession:
 
     def _shown_of(self, chunk: Chunk, index: int, late: bool) -> Frame:
         at = chunk.shown
+        if late:
+            self._late_at = self._clock()
         if chunk.pictures is not None:
             self._picture = chunk.pictures[at]
         chunk.shown += 1
@@ -284,7 +288,7 @@ class LiveSession:
             return self._plan_rest(self._rendering_frames())  # until the first of the speech is rendered
         if waiting > max(LEAD, self._rendering_frames()):
             return False
-        busy = len(self._rendering) >= self._limits.chunks_in_flight
+        busy = self._is_busy()
         if busy and (not self._realtime or waiting > CHUNK):
             return False
         generation = self._generation
@@ -316,7 +320,7 @@ class LiveSession:
     def _plan_return(self) -> bool:
         """Plan frames that lead from speech to rest."""
         waiting = sum(chunk.frames - chunk.shown for chunk in self._queue)
-        busy = len(self._rendering) >= self._limits.chunks_in_flight
+        busy = self._is_busy()
         if waiting >= (self._rendering_frames() + CHUNK if self._realtime else LEAD) or busy:
             return False
         frames = min(self._returning, CHUNK)
@@ -366,10 +370,22 @@ class LiveSession:
             task.exception()  # whoever waits for its pictures raises it; where nobody does, it is of no interest
         self._notify()
 
+    def _is_busy(self) -> bool:
+        """Whether as many chunks are being rendered as may be."""
+        late = self._realtime and self._clock() - self._late_at < LATE
+        return len(self._rendering) >= (1 if late else self._limits.chunks_in_flight)
+
     def _put(self, chunk: Chunk) -> None:
-        begun = self._clock()
+        begun, generation = self._clock(), self._generation
+
+        def rendered(task: "asyncio.Task[Array]") -> None:
+            chunk.compute = self._clock() - begun
+            passed_by = chunk.shown == chunk.frames and generation == self._generation
+            if passed_by and not task.cancelled() and task.exception() is None:
+                self._picture = task.result()[-1]  # late, but better than an older one
+
         if chunk.rendering is not None:
-            chunk.rendering.add_done_callback(lambda _: setattr(chunk, "compute", self._clock() - begun))
+            chunk.rendering.add_done_callback(rendered)
         self._queue.append(chunk)
         self._news.set()
 
