@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 networks: $(INSTALLED) ## export networks (WEIGHTS=demo, tiny, official or a directory) if they are not there yet
-	$(BIN)/sadtalker-export onnx --weights $(WEIGHTS) --repository model_repository
+	$(BIN)/sadtalker-export onnx --weights $(WEIGHTS) --precision auto --repository model_repository
 
 setup: $(INSTALLED) ## create the environment in .venv
 

@@ -7,12 +7,13 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "exported.json"
 FORMAT = 2
+PORTABLE = "portable"
 
 
 class ManifestError(Exception):
@@ -43,6 +44,10 @@ class Manifest:
     """SHA-256 over the sources and the versions that shape a graph."""
     models: Mapping[str, Mapping[str, ExportedFile]]
     """Model name -> file name in its folder `1` -> what was written."""
+    tactics: str = PORTABLE
+    """`portable`, or the digest of the forms of layers that were measured on one machine."""
+    gates: Mapping[str, bool] = field(default_factory=dict)
+    """Reduced precision -> whether these weights passed its gate; one that was not judged is not here."""
 
 
 def read_manifest(repository: Path) -> Manifest:
@@ -83,6 +88,8 @@ def write_manifest(repository: Path, manifest: Manifest) -> None:
         "precision": manifest.precision,
         "size": manifest.size,
         "exporter": manifest.exporter,
+        "tactics": manifest.tactics,
+        "gates": dict(manifest.gates),
         "models": models,
     }
     with tempfile.NamedTemporaryFile("w", dir=repository, prefix=f".{MANIFEST}.", delete=False) as file:
@@ -110,4 +117,6 @@ def _parsed(content: dict[str, Any]) -> Manifest:
         size=int(content["size"]),
         exporter=str(content["exporter"]),
         models=models,
+        tactics=str(content.get("tactics", PORTABLE)),
+        gates={str(precision): bool(passed) for precision, passed in content.get("gates", {}).items()},
     )

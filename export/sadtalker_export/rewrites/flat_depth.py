@@ -32,7 +32,7 @@ class Unflatten(nn.Module):
         self.depth = depth
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(0, (-1, self.depth)).transpose(1, 2)
+        return x.reshape(-1, self.depth, *x.shape[1:]).transpose(1, 2)
 
 
 class FlatConvolution(nn.Module):
@@ -53,12 +53,12 @@ class FlatConvolution(nn.Module):
         else:
             convolve, inputs, outputs = partial(F.conv2d, padding=conv.kernel_size[1] // 2), 1, 0
         self.convolve, self.depth, self.join = convolve, depth, join
-        self.taps, self.channels = weight.shape[2], weight.shape[outputs]
+        self.taps = weight.shape[2]
         joined = torch.cat(weight.unbind(2), inputs if join == "inputs" else outputs)
         self.weight = nn.Parameter(joined.contiguous(), requires_grad=False)
         bias = conv.bias.detach().clone()
         if join == "outputs":  # each result reads the middle tap once
-            bias = F.pad(bias, [self.taps // 2 * self.channels] * 2)
+            bias = F.pad(bias, [self.taps // 2 * len(bias)] * 2)
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class FlatConvolution(nn.Module):
             return self.convolve(x, self.weight, self.bias)
         if self.join == "inputs":
             return self.convolve(torch.cat(self._shifted([x] * self.taps), 1), self.weight, self.bias)
-        parts = self._shifted(self.convolve(x, self.weight, self.bias).split(self.channels, 1))
+        parts = self._shifted(self.convolve(x, self.weight, self.bias).chunk(self.taps, 1))
         total = parts[0]
         for part in parts[1:]:
             total = total + part
@@ -80,7 +80,7 @@ class FlatConvolution(nn.Module):
             if not by:
                 shifted.append(part)
                 continue
-            volume = part.unflatten(0, (-1, self.depth))
+            volume = part.reshape(-1, self.depth, *part.shape[1:])
             padding = (0, 0, 0, 0, 0, 0, max(-by, 0), max(by, 0))
             moved = F.pad(volume, padding)[:, max(by, 0) : self.depth + max(by, 0)]
             shifted.append(moved.flatten(0, 1))

@@ -57,6 +57,11 @@ Choice = Mapping[str, PartChoice]
 """Name of a part -> what was chosen for it; the parts that it leaves out stay plain."""
 
 
+def described(choice: Choice) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Return a choice as plain values, equal for choices that are."""
+    return [(name, part.order, sorted(part.forms.items())) for name, part in sorted(choice.items())]
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a network: its layers, by the order that all of them have to keep."""
@@ -99,7 +104,7 @@ def parts(module: nn.Module) -> list[Part]:
         if isinstance(part, FastRenderer):
             depth = part.dense_motion.depth
             hourglass = tuple(_hourglass(part))
-            found.append(Part("hourglass", part, {order: hourglass for order in (NATURAL, SORTED, FLAT)}, depth))
+            found.append(Part("hourglass", part, dict.fromkeys((NATURAL, SORTED, FLAT), hourglass), depth))
             mask = part.dense_motion.mask
             layer = Layer("mask", "mask", mask, part.dense_motion, "mask", mask)
             found.append(Part("mask", part, {NATURAL: (layer,)}, depth))
@@ -142,7 +147,7 @@ def _sorted_rows(decoder: FastSpadeDecoder) -> Iterator[Layer]:
     for name in ("stem", "middle_shared"):
         conv = getattr(decoder, name)
         yield Layer(name, "convolution", conv, decoder, name, conv)
-    blocks = [(f"middle.{i}", block, False) for i, block in enumerate(decoder.middle)]
+    blocks: list[tuple[str, object, bool]] = [(f"middle.{i}", block, False) for i, block in enumerate(decoder.middle)]
     blocks += [(f"up.{i}.block", doubling.block, True) for i, doubling in enumerate(decoder.up)]
     for path, block, natural in blocks:
         assert isinstance(block, FastSpadeBlock)
