@@ -95,6 +95,15 @@ def test_parts_that_were_not_measured_keep_their_portable_forms(module: nn.Modul
     assert choose(Cache(HERE), SPEC, module, "fp32") == portable(module, "fp32")
 
 
+def test_of_a_part_measured_in_part_only_the_known_layers_change(module: nn.Module, layers: list[Met]) -> None:
+    cache = cache_of(layers, slow="natural plain")
+    for met in layers:
+        if met.part.name == "hourglass" and met.layer.name != "merge":
+            cache.layers.pop(met.description, None)
+    hourglass = choose(cache, SPEC, module, "fp32")["hourglass"]
+    assert (hourglass.order, dict(hourglass.forms)) == (NATURAL, {"merge": "padded"})
+
+
 def test_where_the_whole_was_slower_the_portable_forms_stay(module: nn.Module, layers: list[Met]) -> None:
     cache = cache_of(layers, slow="natural")
     assert choose(cache, SPEC, module, "fp32") != portable(module, "fp32")

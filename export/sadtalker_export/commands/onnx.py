@@ -141,7 +141,7 @@ def chosen_forms(
         return {}
     spec = at_size(SPECS[RENDERER], args.size)
     module = spec.build(networks).eval()
-    precisions = ("fp32", "bf16") if precision == "bf16" else ("fp32",)
+    precisions = ("bf16", "fp32") if precision == "bf16" else ("fp32",)  # the one that will serve first
     here = tactics.Circumstances.here()
     if args.tactics == MEASURED:
         path = args.repository / TACTICS_FILE

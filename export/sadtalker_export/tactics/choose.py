@@ -66,19 +66,24 @@ def choose(cache: Cache, spec: NetworkSpec, module: nn.Module, precision: str) -
 def fastest(cache: Cache, spec: NetworkSpec, module: nn.Module, precision: str) -> Choice:
     """Return, for every part, the order whose layers take the least time together, and their fastest forms.
 
-    Forms beyond the error limit do not count. An order with a layer that was not measured is left out, and a part with
-    no other order keeps its portable forms.
+    Forms beyond the error limit do not count. An order with a layer that was not measured is left out. A part of which
+    no order is complete keeps its portable order and, for layers that were not measured, its portable forms.
     """
     usual = portable(module, precision)
     choice: dict[str, PartChoice] = {}
     for name, part in groupby(met_layers(spec, module), key=lambda met: met.part.name):
         orders = []
+        partial = usual[name]
         for order, layers in groupby(part, key=lambda met: met.order):
             found = {met.layer.name: _best(cache, met, precision) for met in layers}
             if all(found.values()):
                 forms = {layer: best[1] for layer, best in found.items() if best and best[1] != PLAIN}
                 orders.append((sum(best[0] for best in found.values() if best), PartChoice(order, forms)))
-        choice[name] = min(orders, key=lambda entry: entry[0])[1] if orders else usual[name]
+            elif order == partial.order:
+                known = {layer: best[1] for layer, best in found.items() if best}
+                forms = {layer: form for layer, form in {**partial.forms, **known}.items() if form != PLAIN}
+                partial = PartChoice(order, forms)
+        choice[name] = min(orders, key=lambda entry: entry[0])[1] if orders else partial
     return choice
 
 
