@@ -36,7 +36,7 @@ repository: $(if $(filter demo,$(WEIGHTS)),$(RUNNABLE),networks)
 	$(if $(filter demo,$(WEIGHTS)),$(BIN)/sadtalker-server init model_repository)
 
 networks: $(INSTALLED) ## export networks (WEIGHTS=demo, tiny, official or a directory) if they are not there yet
-	$(BIN)/sadtalker-export onnx --weights $(WEIGHTS) --repository model_repository
+	$(BIN)/sadtalker-export onnx --weights $(WEIGHTS) --precision auto --repository model_repository
 
 setup: $(INSTALLED) ## create the environment in .venv
 

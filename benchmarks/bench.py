@@ -3,10 +3,12 @@
 Official sizes with made-up weights unless --weights names real ones (arithmetic does not depend on their values).
 Measures frames per second end to end, time per stage, the first fragment for a short and a long recording, four
 clients at once, Triton against a bare session loop, and the distance to the machine's matrix-product ceiling.
-Writes benchmarks/results/bench_<preset>.json and .png, and the table in README.md.
+One side is in memory at a time. Writes benchmarks/results/bench_<preset>_<processor>.json and .png, and the tables in
+README.md, one for each processor that has results.
 """
 
 import argparse
+import gc
 import io
 import json
 import shutil
@@ -15,16 +17,15 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 import tritonclient.grpc as triton
-from hardware import describe
+from hardware import describe, need_memory, slug
 from PIL import Image
 from reference import Reference
-from report import plot, write_table
+from report import plot, write_tables
 from rich.console import Console
 from rich.progress import Progress
 from sadtalker_client import SadTalkerClient
@@ -41,6 +42,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 REFERENCE_GFLOP = 1203.0  # per frame of the original's renderer, 256 x 256, official sizes
 CLIENTS = 4
+MEMORY_GB = {"official": 18.0, "demo": 4.0, "tiny": 4.0}
+"""For two sessions of the renderer, Triton's and the bare one's (7.4 GB each in official sizes), and PyTorch."""
 LONG_SECONDS = 60
 
 console = Console(stderr=True)
@@ -54,7 +57,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--variants", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     args = parser.parse_args()
-    result = {"what": f"{args.frames} frames per video, {args.rounds} rounds, interleaved", **describe()}
+    need_memory(MEMORY_GB["official" if args.weights else args.preset])
+    what = f"{args.frames} frames per video, {args.rounds} rounds, one side at a time"
+    result = {"what": what, **describe()}
     preset, networks, repository = prepare(args)
     result |= {"preset": preset, "ceiling_gflops": ceilings()}
     result["gflop_per_frame"] = {
@@ -62,10 +67,8 @@ def main() -> int:
         **{variant: gflop_per_frame(repository, variant) for variant in args.variants},
     }
     speech = long_speech_frames(args.frames)
-    with ExitStack() as stack:
-        servers = {variant: stack.enter_context(serve(repository, variant)) for variant in args.variants}
-        result["end_to_end"] = end_to_end(Reference(networks), servers, speech, args)
-    del networks, servers  # official networks fill gigabytes: from here on one server runs alone
+    del networks  # official networks fill gigabytes: whatever runs, runs alone
+    result["end_to_end"] = end_to_end(repository, speech, args)
     fastest = args.variants[-1]
     serving: dict[str, object] = {"variant": fastest}
     with serve(repository, fastest) as server:
@@ -79,11 +82,11 @@ def main() -> int:
             serving[name] = measure()
     result["serving"] = serving
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"bench_{preset}.json"
+    path = RESULTS / f"bench_{preset}_{slug()}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     plot(result, path.with_suffix(".png"))
     if preset == "official":
-        write_table(result, ROOT / "README.md", path.relative_to(ROOT))
+        write_tables(RESULTS, ROOT / "README.md", ROOT)
     console.print(f"{path}")
     return 0
 
@@ -91,16 +94,20 @@ def main() -> int:
 def prepare(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module], Path]:
     """The networks, and a model repository with their ONNX files (made anew only where they changed, in build/)."""
     console.print("loading weights")
-    if args.weights:
-        preset, networks = loading.load_directory(args.weights)
-        name = preset.name
-    else:
-        name, networks = args.preset, loading.synthetic_networks(PRESETS[args.preset])
+    name, networks = load_networks(args)
     repository = ROOT / "build" / "bench" / name / "model_repository"
     shutil.copytree(ROOT / "model_repository", repository, dirs_exist_ok=True, ignore=_exported)
     with Progress(console=console) as bar:
         export_repository(networks, name, repository, bar, "bf16")  # has the files of fp32 too
     return name, networks, repository
+
+
+def load_networks(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module]]:
+    """The preset and the networks that the arguments name."""
+    if args.weights:
+        preset, networks = loading.load_directory(args.weights)
+        return preset.name, networks
+    return args.preset, loading.synthetic_networks(PRESETS[args.preset])
 
 
 def gflop_per_frame(repository: Path, variant: str) -> float:
@@ -118,30 +125,18 @@ def serve(repository: Path, variant: str) -> Server:
 _exported = shutil.ignore_patterns("*.onnx", "exported.json")
 
 
-def end_to_end(
-    reference: Reference, servers: dict[str, Server], speech: bytes, args: argparse.Namespace
-) -> dict[str, dict[str, object]]:
-    """Frames per second of everyone in turn, and the stages of the last round."""
-    runs: dict[str, Callable[[bytes], object]] = {"reference": lambda image: reference.animate(image, speech)}
-    for variant, server in servers.items():
-        runs[variant] = lambda image, server=server: animate(server, image, speech)
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+def end_to_end(repository: Path, speech: bytes, args: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """Frames per second of everyone in turn, one in memory at a time, and the stages of the last round."""
+    seconds: dict[str, list[float]] = {name: [] for name in ("reference", *args.variants)}
     stages: dict[str, dict[str, float]] = {}
     with Progress(console=console) as bar:
-        task = bar.add_task("videos", total=args.rounds * len(runs))
-        for variant in servers:
-            animate(servers[variant], portrait(-1), long_speech_frames(FRAMES))  # first executions compile kernels
+        task = bar.add_task("videos", total=args.rounds * len(seconds))
         for round_ in range(args.rounds):
-            for name, run in runs.items():
+            for name in seconds:
                 bar.update(task, description=f"round {round_ + 1}, {name}")
-                before = model_seconds(servers[name]) if name in servers else {}
-                reference.seconds.clear()
-                start = time.perf_counter()
-                run(portrait(round_))
-                seconds[name].append(time.perf_counter() - start)
-                after = model_seconds(servers[name]) if name in servers else {}
-                spent = {k: after[k] - before[k] for k in after if after[k] > before[k]}
-                stages[name] = spent or dict(reference.seconds)
+                run = run_reference if name == "reference" else run_server
+                taken, stages[name] = run(repository, name, portrait(round_), speech, args)
+                seconds[name].append(taken)
                 bar.advance(task)
     return {
         name: {
@@ -152,8 +147,34 @@ def end_to_end(
             ),
             "stage_seconds": {k: round(v, 3) for k, v in stages[name].items()},
         }
-        for name in runs
+        for name in seconds
     }
+
+
+def run_reference(
+    repository: Path, name: str, image: bytes, speech: bytes, args: argparse.Namespace
+) -> tuple[float, dict[str, float]]:
+    """Seconds of a video by the original algorithm, and of its stages; its networks are gone afterwards."""
+    reference = Reference(load_networks(args)[1])
+    start = time.perf_counter()
+    reference.animate(image, speech)
+    taken, stages = time.perf_counter() - start, dict(reference.seconds)
+    del reference
+    gc.collect()
+    return taken, stages
+
+
+def run_server(
+    repository: Path, name: str, image: bytes, speech: bytes, args: argparse.Namespace
+) -> tuple[float, dict[str, float]]:
+    """Seconds of a video by a server of one variant, and of its networks; it is stopped afterwards."""
+    with serve(repository, name) as server:
+        animate(server, portrait(-1), long_speech_frames(FRAMES))  # first executions compile kernels
+        before = model_seconds(server)
+        start = time.perf_counter()
+        animate(server, image, speech)
+        taken, after = time.perf_counter() - start, model_seconds(server)
+    return taken, {k: after[k] - before[k] for k in after if after[k] > before[k]}
 
 
 def first_fragments(server: Server) -> dict[str, float]:

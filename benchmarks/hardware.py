@@ -4,8 +4,12 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
+import sys
 from pathlib import Path
+
+from sadtalker_runtime.processor import this_processor
 
 PACKAGES = ("torch", "onnxruntime-openvino", "nvidia-pytriton", "numpy", "opencv-python-headless", "av")
 
@@ -38,13 +42,27 @@ def describe_gpu() -> dict[str, object]:
 
 
 def cpu_name() -> str:
-    """The processor's model name and its widest vector extensions."""
-    fields: dict[str, str] = {}
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
-    flags = set(fields.get("flags", "").split()) & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
-    return f"{fields.get('model name', platform.processor())} ({', '.join(sorted(flags))})"
+    """The processor's model name and its vector extensions."""
+    processor = this_processor()
+    return f"{processor.name} ({', '.join(sorted(processor.extensions))})"
+
+
+def slug() -> str:
+    """The processor as part of a file's name: its model, how it computes in bf16, its cores."""
+    processor = this_processor()
+    words = re.sub(r"\([^)]*\)|@.*|CPU|Processor", " ", processor.name).lower()
+    kinds = [flag.replace("_", "-") for flag in ("amx_bf16", "avx512_bf16") if flag in processor.extensions]
+    return "-".join([*re.findall(r"[a-z0-9]+", words), *kinds[:1], f"{processor.cores}-cores"])
+
+
+def need_memory(gigabytes: float) -> None:
+    """Exit, saying how much memory a benchmark needs and how much is available, where that is less."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable" and (available := int(value.split()[0]) * 1024 / 1e9) < gigabytes:
+            sys.exit(
+                f"this needs {gigabytes:g} GB of memory, {available:.1f} GB are available: stop other programs first"
+            )
 
 
 def _version(package: str) -> str | None:

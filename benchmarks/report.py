@@ -1,5 +1,6 @@
 """The picture and the README table of a benchmark's results."""
 
+import json
 from pathlib import Path
 
 import matplotlib
@@ -74,9 +75,11 @@ def hash_color(name: str) -> int:
     return sum(map(ord, name)) % 20
 
 
-def write_table(result: dict, readme: Path, source: Path) -> None:
-    """Replace the table in the README."""
-    write_between(readme, "bench", table(result, source))
+def write_tables(results: Path, readme: Path, root: Path) -> None:
+    """Replace the tables in the README: one for each processor on which the official sizes were measured."""
+    sources = sorted(results.glob("bench_official*.json"))
+    texts = [table(json.loads(source.read_text()), source.relative_to(root)) for source in sources]
+    write_between(readme, "bench", "\n\n".join(texts))
 
 
 def write_between(path: Path, mark: str, text: str) -> None:

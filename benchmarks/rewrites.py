@@ -32,6 +32,7 @@ from sadtalker_export.networks.convolution import ConvNorm, inclusive_grid, repe
 from sadtalker_export.networks.spade_decoder import SpadeBlock
 from sadtalker_export.onnx import flops
 from sadtalker_export.onnx.graph import OPSET
+from sadtalker_export.rewrites.flat_depth import FlatConvolution, Flatten, Unflatten
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import UpConvNorm
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
@@ -123,6 +124,7 @@ def rewrites() -> list[Rewrite]:
     joint = ModulatedConvolution(block.spade0, block.conv0)
     sorted_joint = SortedModulatedConvolution(joint)
     middle, modulated = ((1, 512, 64, 64),), ((1, 256, 256, 256), (1, 128, 256, 256))
+    narrow, narrow_shape = nn.Conv3d(36, 36, 3, padding=1), ((1, 36, 16, 64, 64),)
     deep, masked = ((1, 80, 16, 64, 64),), ((1, 112, 16, 64, 64),)
     return [
         Rewrite(
@@ -152,12 +154,23 @@ def rewrites() -> list[Rewrite]:
         Rewrite("bf16, not used: middle block, by tiles", wide, WinogradConvolution(wide), middle, "bf16"),
         Rewrite("bf16: mask on sorted depths, in pieces", mask, LongConvolution(mask), masked, "bf16", True),
         Rewrite("bf16, not used: mask, all taps together", mask, SortedConvolution(mask), masked, "bf16", True),
+        Rewrite("mask, taps along depth as channels of pictures", mask, as_pictures(mask, "outputs"), masked),
+        Rewrite("bf16: mask, taps along depth as channels", mask, as_pictures(mask, "outputs"), masked, "bf16"),
+        Rewrite("demo: hourglass, last layer on pictures", narrow, as_pictures(narrow, "inputs"), narrow_shape),
+        Rewrite(
+            "bf16: demo: hourglass, last layer on pictures", narrow, as_pictures(narrow, "inputs"), narrow_shape, "bf16"
+        ),
         Rewrite("occlusion map, one output channel", occlusion, NarrowConvolution(occlusion), ((1, 1792, 64, 64),)),
         Rewrite(
             "15 translations of 4 features", Lambda(plain_translate), Lambda(translate), (features, (1, 15, 3)), "cpu"
         ),
         Rewrite("warping the volume", Lambda(plain_warp), Lambda(warp), (volume, (1, 16, 64, 64, 3)), "cpu"),
     ]
+
+
+def as_pictures(conv: nn.Conv3d, join: str) -> nn.Module:
+    """A convolution of volumes of 16 slices as one of pictures."""
+    return nn.Sequential(Flatten(), FlatConvolution(conv, 16, join), Unflatten(16))
 
 
 def plain_translate(volume: Tensor, shifts: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ def main() -> int:
             def loading(loaded: int, total: int) -> None:
                 spinner.update(f"starting the server: {loaded} of {total} models ready")
 
-            server = stack.enter_context(Server(ROOT / "model_repository", on_progress=loading))
+            server = stack.enter_context(
+                Server(ROOT / "model_repository", model_config_name="auto", on_progress=loading)
+            )
         sadtalker = Path(sys.executable).with_name("sadtalker")
         command = [sadtalker, "animate", EXAMPLES / "portrait.jpg", EXAMPLES / "speech.wav", "-o", OUTPUT]
         status = subprocess.run([*command, "--url", server.grpc_url]).returncode

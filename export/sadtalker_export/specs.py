@@ -11,6 +11,7 @@ from .networks.face_reconstruction import GROUPS
 from .networks.face_renderer import FaceRenderer
 from .networks.motion import WINDOW
 from .rewrites.for_cpu import for_cpu
+from .rewrites.parts import Choice
 from .rewrites.renderer import FrameBytes
 
 SIZES = (256, 512)  # pixels, of the portrait and the frames; the checkpoints are made for one each
@@ -25,6 +26,7 @@ VOLUME = (32, 16, 64, 64)
 MEL = (80, 16)
 
 Networks = Mapping[str, nn.Module]
+ForCpu = Callable[[nn.Module, str, Choice | None], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class NetworkSpec:
     half: tuple[str, ...] = ()  # submodules of what `build` makes that compute in float16 in an fp16 export
     half_tolerance: float = 0.0  # as `tolerance`, of the fp16 export against the float32 module
     position_inputs: frozenset[str] = frozenset()  # which bf16 must not round
-    for_cpu: Callable[[nn.Module, str], nn.Module] | None = None  # exact rewrite that pays on CPUs only, by precision
+    for_cpu: ForCpu | None = None  # exact rewrite that pays on CPUs only, by precision; None: the portable choice
 
 
 class EncodePortrait(nn.Module):
@@ -194,7 +196,7 @@ SPECS = {
             ),
             half_tolerance=4,
             position_inputs=frozenset({"source_keypoints", "driving_keypoints"}),
-            for_cpu=lambda module, precision: for_cpu(module, FRAMES, precision),
+            for_cpu=lambda module, precision, choice: for_cpu(module, FRAMES, precision, choice),
         ),
     )
 }

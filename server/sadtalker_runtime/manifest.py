@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ MANIFEST = "exported.json"
 FORMAT = 2
 METADATA = "sadtalker."
 """Prefix of the keys under which an exported file says what it was made from."""
+PORTABLE = "portable"
 
 
 class ManifestError(Exception):
@@ -45,6 +46,10 @@ class Manifest:
     """SHA-256 over the sources and the versions that shape a graph."""
     models: Mapping[str, Mapping[str, ExportedFile]]
     """Model name -> file name in its folder `1` -> what was written."""
+    tactics: str = PORTABLE
+    """`portable`, or the digest of the forms of layers that were measured on one machine."""
+    gates: Mapping[str, bool] = field(default_factory=dict)
+    """Reduced precision -> whether these weights passed its gate; one that was not judged is not here."""
 
     def provenance(self, precision: str) -> dict[str, str]:
         """Return what a file of this export says of itself, in this order; the precision is that of the file."""
@@ -54,6 +59,7 @@ class Manifest:
             "precision": precision,
             "size": str(self.size),
             "exporter": self.exporter,
+            **({} if self.tactics == PORTABLE else {"tactics": self.tactics}),
         }
 
     def paths(self, repository: Path) -> dict[Path, ExportedFile]:
@@ -109,6 +115,8 @@ def write_manifest(repository: Path, manifest: Manifest) -> None:
         "precision": manifest.precision,
         "size": manifest.size,
         "exporter": manifest.exporter,
+        "tactics": manifest.tactics,
+        "gates": dict(manifest.gates),
         "models": models,
     }
     with tempfile.NamedTemporaryFile("w", dir=repository, prefix=f".{MANIFEST}.", delete=False) as file:
@@ -136,4 +144,6 @@ def _parsed(content: dict[str, Any]) -> Manifest:
         size=int(content["size"]),
         exporter=str(content["exporter"]),
         models=models,
+        tactics=str(content.get("tactics", PORTABLE)),
+        gates={str(precision): bool(passed) for precision, passed in content.get("gates", {}).items()},
     )

@@ -14,6 +14,7 @@ from sadtalker_server._installation import Installation, find_tritonserver
 from sadtalker_server._log import Log, loaded_models
 from sadtalker_server._orders import BREAK, ORDERS_FILE, Videos
 from sadtalker_server._ports import choose_ports
+from sadtalker_server._precision import AUTO, fastest_configuration
 from sadtalker_server._repository import Repository, check_repository, link_models
 from sadtalker_server._restriction import choose_key, key_headers, restriction
 from sadtalker_server._tritonserver import Tritonserver
@@ -38,7 +39,8 @@ class Server:
         http_port: of `/healthz`, `/readyz` and `/metrics`; 0 takes a free port.
         grpc_port: of the models; 0 takes a free port.
         tritonserver: "auto" (the one on PATH, else the embedded one), "embedded", or the path of a binary.
-        model_config_name: variant of the models' configurations, `configs/<name>.pbtxt`.
+        model_config_name: variant of the models' configurations, `configs/<name>.pbtxt`; "auto" takes the fastest that
+            this processor and the export allow.
         exit_timeout_secs: how long a stop waits for the videos and other requests in flight.
         start_timeout_secs: how long the start may take.
         log_file: where tritonserver's log goes; None takes a temporary file that a clean stop removes, "stderr" this
@@ -120,6 +122,11 @@ class Server:
         return self._log.path
 
     @property
+    def model_config_name(self) -> str | None:
+        """Variant of the models' configurations that is served; None: `config.pbtxt`."""
+        return self._model_config_name
+
+    @property
     def pid(self) -> int:
         """Process id of tritonserver."""
         return self._running.process.pid
@@ -130,6 +137,8 @@ class Server:
         return None if self._run is None else self._run.process.poll()
 
     def __enter__(self) -> "Server":
+        if self._model_config_name == AUTO:
+            self._model_config_name = fastest_configuration(self._model_repository)
         self.repository: Repository = check_repository(self._model_repository, self._model_config_name)
         if not self._open_protocols:
             self._admin_key = choose_key(self._admin_key)

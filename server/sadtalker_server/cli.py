@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         http_port=options.http_port,
         grpc_port=options.grpc_port,
         tritonserver=options.tritonserver,
-        model_config_name=options.model_config_name,
+        model_config_name=None if options.model_config_name == "default" else options.model_config_name,
         exit_timeout_secs=options.exit_timeout_secs,
         start_timeout_secs=options.start_timeout_secs,
         log_file=log_file,
@@ -115,9 +115,10 @@ def _ready(server: Server) -> str:
     preset = f", {server.repository.preset} preset" if server.repository.preset else ""
     missing = ", ".join(server.repository.not_installed)
     missing = f"; not installed: {missing}" if missing else ""
+    variant = f", {server.model_config_name}" if server.model_config_name else ""
     return "\n".join(
         [
-            f"ready: {len(server.repository.models)} models{preset}{missing}",
+            f"ready: {len(server.repository.models)} models{preset}{variant}{missing}",
             f"  gRPC     {server.grpc_url}",
             f"  HTTP     {server.http_url} (/healthz, /readyz, /metrics)",
             f"  log      {server.log_path or 'standard error'}",
@@ -148,7 +149,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--http-port", type=int, default=8000, metavar="PORT", help="probes and metrics (%(default)s; 0: a free one)")
     add("--grpc-port", type=int, default=8001, metavar="PORT", help="models (%(default)s; 0: a free one)")
-    add("--model-config-name", metavar="NAME", help="use configs/NAME.pbtxt of the models that have it")
+    add(
+        "--model-config-name",
+        default="auto",
+        metavar="NAME",
+        help="use configs/NAME.pbtxt of the models that have it; default: config.pbtxt; auto: bf16 where the processor "
+        "computes in it and these weights passed its gate when they were exported, else default (%(default)s)",
+    )
     add("--tritonserver", default="auto", metavar="WHICH", help="auto (from PATH, else embedded), embedded, or a path")
     add("--exit-timeout-secs", type=int, default=30, metavar="S", help="let requests in flight finish (%(default)s)")
     add("--start-timeout-secs", type=float, default=600, metavar="S", help="give up if not ready by then (%(default)s)")

@@ -18,7 +18,7 @@ from sadtalker_export.onnx.check import check
 from sadtalker_export.onnx.graph import export
 from sadtalker_export.onnx.repository import BF16_MODEL
 from sadtalker_export.precision import engines as precision_engines
-from sadtalker_export.precision import gate
+from sadtalker_export.precision import gate, verdict
 from sadtalker_export.precision.forms import HalfPrecision, in_precision
 from sadtalker_export.precision.metrics import LIMITS, Frames, compare, displacements, head_motion, mouth_motion, psnr
 from sadtalker_export.presets import PRESETS
@@ -208,7 +208,7 @@ def exact(networks: dict[str, nn.Module]) -> list[Frames]:
 
 @torch.no_grad()
 def clips(engine: precision_engines.Engine, networks: dict[str, nn.Module]) -> list[Frames]:
-    image = gate.face_crop(command.PORTRAIT)
+    image = gate.face_crop(gate.PORTRAIT)
     parts = (slice(64), slice(64, 67))
     return [gate.render(engine, networks["motion"], image, gate.coefficient_windows(1, part)) for part in parts]
 
@@ -244,9 +244,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Frames]:
         name = "speaking" if windows[..., :64, :].any() else "turning"
         return shown[name if engine == "exact" else f"reduced {name}"]
 
-    monkeypatch.setattr(command, "render", render)
-    monkeypatch.setattr(command, "eager", lambda *_: "exact")
-    monkeypatch.setitem(command.ENGINES, "fp16", lambda *_: "reduced")
+    monkeypatch.setattr(verdict, "render", render)
+    monkeypatch.setattr(verdict, "eager", lambda *_: "exact")
+    monkeypatch.setitem(verdict.ENGINES, "fp16", lambda *_: "reduced")
     return shown
 
 

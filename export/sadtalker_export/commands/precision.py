@@ -5,9 +5,7 @@ Two clips of one portrait are rendered, one in which only the expression moves a
 """
 
 import argparse
-import tempfile
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -18,15 +16,13 @@ from rich.table import Table
 from ..checkpoint.loading import OFFICIAL, load_weights
 from ..console import progress
 from ..errors import UsageError
-from ..networks.audio2exp import EXPRESSION
 from ..precision.engines import ENGINES, eager, half
 from ..precision.enhancer import ENHANCER, judge
-from ..precision.gate import REDUCED, coefficient_windows, face_crop, is_synthetic, passes, render
-from ..precision.metrics import FACE_LIMITS, LIMITS, Frames, Limit, compare
+from ..precision.gate import PORTRAIT, is_synthetic, passes
+from ..precision.metrics import FACE_LIMITS, LIMITS, Limit, compare
 from ..precision.portraits import pictures, portrait
+from ..precision.verdict import clips
 from ..specs import FRAMES
-
-PORTRAIT = Path(str(files("sadtalker_runtime") / "examples" / "portrait.jpg"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,23 +52,12 @@ def run(args: argparse.Namespace) -> int:
 def judge_rendered(args: argparse.Namespace) -> int:
     if args.frames < FRAMES:
         raise UsageError(f"--frames: expected at least {FRAMES}, got {args.frames}")
-    image = face_crop(args.portrait)
-    console = Console(stderr=True)
-    with (
-        progress(console) as bar,
-        torch.no_grad(),
-        tempfile.TemporaryDirectory(prefix="sadtalker-precision-") as folder,
-    ):
+    with progress(Console(stderr=True)) as bar:
         task = bar.add_task("loading weights", total=None)
         preset, networks = load_weights(args.weights)
-        clips: list[tuple[Frames, Frames]] = []
-        engines = (eager(networks, REDUCED), ENGINES[args.precision](networks, REDUCED, Path(folder)))
-        for name, part in (("speaking", slice(EXPRESSION)), ("turning", slice(EXPRESSION, EXPRESSION + 3))):
-            bar.update(task, description=f"rendering, {name}")
-            windows = coefficient_windows(args.frames // FRAMES, part)
-            exact, other = (render(engine, networks["motion"], image, windows) for engine in engines)
-            clips.append((exact, other))
-    values = compare(*clips)
+        bar.update(task, description="rendering")
+        speaking, turning = clips(networks, args.precision, args.portrait, args.frames // FRAMES)
+    values = compare(speaking, turning)
     judged = not is_synthetic(networks)
     result = Console()
     result.print(table(values, LIMITS, judged, f"{args.precision} against fp32, {preset.name} preset"))

@@ -59,7 +59,7 @@ class DenseMotion(nn.Module):
 
     def __init__(self, size: DenseMotionSize) -> None:
         super().__init__()
-        self.keypoints, self.mask_floor = size.keypoints, size.mask_floor
+        self.keypoints, self.mask_floor, self.depth = size.keypoints, size.mask_floor, size.depth
         candidates = size.keypoints + 1
         self.compress = nn.Conv3d(size.channels, size.compressed, 1)
         self.norm = nn.BatchNorm3d(size.compressed)

@@ -56,6 +56,18 @@ def _remove_notes(model: onnx.ModelProto) -> None:
         del part.metadata_props[:]
 
 
+def export_module(module: nn.Module, inputs: tuple[torch.Tensor, ...], path: Path, names: list[str]) -> None:
+    """Write a module as an ONNX file whose inputs have these fixed shapes and names."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(), inputs, dynamo=True, opset_version=OPSET, input_names=names, verbose=False
+        )
+    assert program is not None
+    onnx.save(program.model_proto, path)
+
+
 def metadata(path: Path) -> dict[str, str]:
     """Return the metadata that `export` recorded in a file, by key; empty for a file from elsewhere."""
     model = onnx.load(path, load_external_data=False)

@@ -1,17 +1,19 @@
 """The networks of a checkpoint, exported into a Triton model repository."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import Progress
-from sadtalker_runtime.manifest import ExportedFile, Manifest, ManifestError, read_manifest, write_manifest
+from sadtalker_runtime.manifest import PORTABLE, ExportedFile, Manifest, ManifestError, read_manifest, write_manifest
 from torch import nn
 
 from ..checkpoint.download import sha256
 from ..checkpoint.layout import CheckpointError
 from ..precision.forms import in_precision
 from ..restoration_specs import SERVED_SPECS
+from ..rewrites.parts import Choice, described
 from ..specs import SIZE, SIZED, SPECS, NetworkSpec, at_size
 from .check import check
 from .dependencies import exporter_digest, weights_digest
@@ -29,8 +31,13 @@ def export_repository(
     bar: Progress,
     precision: str = "fp32",
     size: int = SIZE,
+    choices: Mapping[str, Choice] | None = None,
+    gates: Mapping[str, bool] | None = None,
 ) -> list[str]:
     """Export networks into `<repository>/<name>/1`, in one of `PRECISIONS`, for one of `SIZES`; return their names.
+
+    `choices` has the measured forms of layers by precision, `gates` what the gate said of these weights: both go into
+    the manifest. Without them the portable forms are exported.
 
     All of `SPECS` are exported, and those of `SERVED_SPECS` whose `networks` are given; files of the others are
     removed. Every file is written and checked under a temporary name before any replaces an earlier one. If the
@@ -42,13 +49,18 @@ def export_repository(
     for spec in specs:
         if not (repository / spec.name / "config.pbtxt").is_file():
             raise CheckpointError(f"{repository}: not the model repository: {spec.name}/config.pbtxt is missing")
-    wanted = Manifest(preset, weights_digest(networks), precision, size, exporter_digest(), models={})
+    tactics = digest(choices) if choices else PORTABLE
+    weights, exporter = weights_digest(networks), exporter_digest()
+    wanted = Manifest(preset, weights, precision, size, exporter, models={}, tactics=tactics, gates=gates or {})
     names = [spec.name for spec in specs]
     if is_exported(repository, wanted, set(names)):
+        found = read_manifest(repository)
+        if found.gates != wanted.gates:
+            write_manifest(repository, replace(found, gates=wanted.gates))
         return names
     staged: dict[Path, Path] = {}
     try:
-        models = {spec.name: _stage(spec, networks, repository, wanted, staged, bar) for spec in specs}
+        models = {spec.name: _stage(spec, networks, repository, wanted, choices or {}, staged, bar) for spec in specs}
         for partial, final in staged.items():
             partial.replace(final)
         for path in _outdated(repository, models):
@@ -63,13 +75,23 @@ def export_repository(
 def is_exported(repository: Path, wanted: Manifest, names: set[str]) -> bool:
     """Return whether the repository holds the `wanted` export of these models, every file at its full size.
 
-    The `models` of `wanted` are ignored.
+    The `models` and `gates` of `wanted` are ignored.
     """
     try:
         found = read_manifest(repository)
     except ManifestError:
         return False
-    return replace(found, models={}) == wanted and found.models.keys() == names and found.is_complete(repository)
+    return (
+        replace(found, models={}, gates={}) == replace(wanted, gates={})
+        and found.models.keys() == names
+        and found.is_complete(repository)
+    )
+
+
+def digest(choices: Mapping[str, Choice]) -> str:
+    """Return a short digest of measured forms by precision: equal ones give equal graphs."""
+    text = repr([(precision, described(choice)) for precision, choice in sorted(choices.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _served(networks: Mapping[str, nn.Module], size: int) -> list[NetworkSpec]:
@@ -86,6 +108,7 @@ def _stage(
     networks: Mapping[str, nn.Module],
     repository: Path,
     wanted: Manifest,
+    choices: Mapping[str, Choice],
     staged: dict[Path, Path],
     bar: Progress,
 ) -> dict[str, ExportedFile]:
@@ -102,7 +125,7 @@ def _stage(
     for name, precision in precisions.items():
         partial = folder / f"{name}.partial"
         staged[partial] = folder / name
-        exported, tolerance = in_precision(spec, module, precision)
+        exported, tolerance = in_precision(spec, module, precision, choices.get(precision))
         export(spec, exported, partial, metadata=wanted.provenance(precision))
         bar.advance(task)
         check(spec, module, partial, tolerance)

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..networks.convolution import ConvNorm
 from ..rewrites.folding import fold_norm
+from ..rewrites.parts import Choice
 from ..specs import NetworkSpec
 
 Operation = Callable[..., Any]
@@ -129,13 +130,18 @@ def _cast(value: Any, dtype: torch.dtype, only: torch.dtype | None = None) -> An
     return dtype if only is not None and value is only else value
 
 
-def in_precision(spec: NetworkSpec, module: nn.Module, precision: str) -> tuple[nn.Module, float]:
-    """Return the module as it is exported in a precision, and the tolerance of that file against the module itself."""
+def in_precision(
+    spec: NetworkSpec, module: nn.Module, precision: str, choice: Choice | None = None
+) -> tuple[nn.Module, float]:
+    """Return the module as it is exported in a precision, and the tolerance of that file against the module itself.
+
+    `choice` has the forms of layers that a processor shall have; the default is the portable ones.
+    """
     if precision == "fp16" and spec.half:
         return HalfPrecision(module, spec.half), spec.half_tolerance
     if precision == "bf16" and spec.position_inputs:
-        module = spec.for_cpu(module, precision) if spec.for_cpu else module
+        module = spec.for_cpu(module, precision, choice) if spec.for_cpu else module
         return DoublePositions(module, [t.name for t in spec.inputs], spec.position_inputs), spec.tolerance
     if precision == "fp32" and spec.for_cpu:
-        return spec.for_cpu(module, precision), spec.tolerance
+        return spec.for_cpu(module, precision, choice), spec.tolerance
     return module, spec.tolerance

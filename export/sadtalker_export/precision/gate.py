@@ -1,6 +1,7 @@
 """The clips that a reduced precision is judged on, and the portrait they show."""
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from .metrics import Frames, Limit
 
 REDUCED = {name: SPECS[name] for name in ("appearance_encoder", "face_renderer")}
 SIZE = 256
+PORTRAIT = Path(str(files("sadtalker_runtime") / "examples" / "portrait.jpg"))
 # A face crop around the box of OpenCV's cascade: its left, top and side, in sides of the box.
 CROP_LEFT, CROP_TOP, CROP_SIDE = -0.24, -0.32, 1.51
 SAMPLE_KEY = "generator.first.conv.weight"  # of the checkpoint: the weights of the appearance encoder's stem

@@ -1,0 +1,21 @@
+"""The configuration that is fastest on this processor among those that an export allows."""
+
+from pathlib import Path
+
+from sadtalker_runtime.manifest import ManifestError, read_manifest
+from sadtalker_runtime.processor import Processor, this_processor
+
+AUTO = "auto"
+_BF16 = "bf16"
+
+
+def fastest_configuration(repository: Path, processor: Processor | None = None) -> str | None:
+    """The name of the variant to serve: "bf16" where the processor (default: this one) computes in it, the export has
+    its files and the manifest says that these weights passed its gate; else None, `config.pbtxt`.
+    """
+    try:
+        exported = read_manifest(repository)
+    except ManifestError:
+        return None  # the check of the repository says it better
+    allowed = exported.precision == _BF16 and exported.gates.get(_BF16, False)
+    return _BF16 if allowed and (processor or this_processor()).computes_bf16 else None
