@@ -9,12 +9,13 @@ import hostile
 import numpy as np
 from sadtalker_runtime.errors import InputError
 from sadtalker_runtime.media import audio, video
-from sadtalker_runtime.options import CROPS, ENHANCERS, Options
+from sadtalker_runtime.option_table import OPTIONS
+from sadtalker_runtime.options import Options
 from sadtalker_runtime.portrait import picture
 
 SECONDS = 60.0  # of a recording or video at most
 MOST_PICTURES = 100
-CHOICES = [*CROPS, *ENHANCERS, "", "x" * 500]
+CHOICES = [*OPTIONS["crop"].choices, *OPTIONS["enhance"].choices, "", "x" * 500]
 
 
 def read_picture(data: bytes) -> None:

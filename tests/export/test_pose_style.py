@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.networks.audio2pose import POSE_STYLES
-from sadtalker_export.onnx_export import export, sample, session
+from sadtalker_export.onnx.check import session
+from sadtalker_export.onnx.graph import export, sample
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.specs import SPECS
-from sadtalker_export.tensorrt_operators import refusals
+from sadtalker_export.tensorrt.operators import refusals
 
 SPEC = SPECS["audio2pose"]
 

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from sadtalker_export.checkpoint import loading, synthetic
 from sadtalker_export.checkpoint.restoration_layout import ALIGNMENT, PARSENET, RESTORATION, RETINAFACE
-from sadtalker_export.commands.parity import REPOSITORY
 from sadtalker_export.networks.face_alignment import peaks
 from sadtalker_export.networks.face_detector import MEAN, FaceDetector
 from sadtalker_export.networks.face_enhancer import FaceEnhancer, FaceEnhancerSize
@@ -39,7 +38,7 @@ EYES_NOSE_MOUTH = torch.tensor(TEMPLATE)
 @pytest.fixture(scope="module")
 def bench() -> Bench:
     with np.load(Path(__file__).parent / "figures" / "restoration.npz") as file:
-        return Bench(dict(file), prefix="", runtime="torch", repository=REPOSITORY)
+        return Bench(dict(file), prefix="", runtime="torch")
 
 
 def agrees(bench: Bench, name: str, value: Tensor, *stride: slice, tolerance: float = 1e-4) -> bool:
