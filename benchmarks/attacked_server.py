@@ -72,7 +72,7 @@ def shared_memory(server: Server) -> float:
 
 @dataclass
 class MemoryWatch:
-    """What every process held over time."""
+    """The memory of every process over time."""
 
     seconds: list[float] = field(default_factory=list)
     megabytes: dict[str, list[float]] = field(default_factory=dict)

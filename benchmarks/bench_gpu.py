@@ -136,7 +136,7 @@ class Comparison:
         ceilings: Mapping[str, float],
         advance: Callable[..., None],
     ) -> dict[str, object]:
-        """What each way to render takes; those of the original are measured between all of ours."""
+        """Measure each way to render; those of the original are measured between all of ours."""
         ms_of_original: dict[str, list[float]] = {name: [] for name in self.originals}
         ours = []
         for batch in batches:

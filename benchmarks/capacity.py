@@ -50,7 +50,7 @@ class Node:
 
     @property
     def frames_per_second(self) -> float:
-        """Of all its videos together, when it is busy."""
+        """Frames per second of all its videos together, when it is busy."""
         most = self.batches.most
         return most * FRAMES_PER_CHUNK / self.batches.seconds(most)
 

@@ -1,4 +1,4 @@
-"""What decoder processes cost callers: this server against that of another commit, request by request in turns.
+"""The price of decoder processes for callers: this server against that of another commit, request by request in turns.
 
     git worktree add /tmp/before COMMIT && make -C /tmp/before setup
     python benchmarks/decoders_served.py --baseline /tmp/before [--rounds N] [--repository DIR]

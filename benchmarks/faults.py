@@ -1,4 +1,4 @@
-"""What dies, what the caller of a running video sees, and how long until the server serves again.
+"""Faults: what dies, what the caller of a running video sees, and how long until the server serves again.
 
 `python benchmarks/faults.py` starts `sadtalker-server --restart=always` over the exported networks once for each fault,
 begins a video, and kills something. Writes benchmarks/results/faults.json; exits 1 if a caller was left hanging.
@@ -80,7 +80,7 @@ class Launcher:
         return process
 
     def is_ready(self) -> bool:
-        """What the readiness probe says."""
+        """Return the answer of the readiness probe."""
         try:
             return urllib.request.urlopen(f"{self.http}/readyz", timeout=5).status == 200
         except OSError:

@@ -1,4 +1,4 @@
-"""What is fuzzed: the functions that read what callers sent, each with the valid files that it begins with."""
+"""Targets of fuzzing: the functions that read what callers sent, each with the valid files that it begins with."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What `bench_gpu.py` measures, one function each: time, memory, ceilings, arithmetic, the first fragment."""
+"""Measurements of `bench_gpu.py`, one function each: time, memory, ceilings, arithmetic, the first fragment."""
 
 import importlib
 import time

@@ -121,7 +121,7 @@ class Pipeline:
         return Portrait(appearance, canonical, keypoints, source)
 
     def coefficients(self, source: np.ndarray, waveform: np.ndarray, stop: int) -> np.ndarray:
-        """Of the first `stop` frames of a recording (float32 [samples], 16 kHz): float32 [stop, 70]."""
+        """Return the first `stop` coefficients of a recording (float32 [samples], 16 kHz): float32 [stop, 70]."""
         clip = Clip(waveform, source, 0, 0)
         guides = clip.guides(stop, blinks.blink_curve(clip.frames, 0)[:stop])
         expression = self.run("audio2exp", *map(self._placed, clip.expression_inputs(0, stop, guides).values()))
@@ -144,7 +144,7 @@ class Pipeline:
 
 
 def renderer_inputs(portrait: Portrait, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the renderer reads: every chunk brings its portrait, as chunks of different users do."""
+    """Return what the renderer reads: every chunk brings its portrait, as chunks of different users do."""
     chunks = len(driving)
     appearance = portrait.appearance.expand(chunks, -1, -1, -1, -1).contiguous()
     return appearance, portrait.source_keypoints.expand(chunks, -1, -1).contiguous(), driving.contiguous()

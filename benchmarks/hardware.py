@@ -1,4 +1,4 @@
-"""What a figure was measured on: machine, versions, commit."""
+"""The origin of a figure: machine, versions, commit."""
 
 import datetime
 import importlib.metadata
@@ -78,7 +78,7 @@ def _commit() -> str:
 
 
 def _answer(command: list[str]) -> str:
-    """What a program prints; nothing where it is not installed."""
+    """Return what a program prints; nothing where it is not installed."""
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
     except OSError:

@@ -96,7 +96,7 @@ class Unobserved:
 
 
 def frames_per_second(streams: int, seconds: float, full: bool) -> float:
-    """Of so many videos side by side in this process, setting up included."""
+    """Measure so many videos side by side in this process, setting up included."""
     speech = _speech(seconds)
     options = Options(crop="full") if full else Options()
 

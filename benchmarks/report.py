@@ -44,7 +44,7 @@ COLORS = {"fp32": "#2a78b5", "tf32": "#777777", "fp16": "#1b4f79"}
 
 
 def plot_gpu(result: dict, path: Path) -> None:
-    """Of `bench_gpu.py`: milliseconds, frames per second and the part of the ceiling, over the frames of a batch."""
+    """Plot the results of `bench_gpu.py`: time, frames per second and part of the ceiling, over the batch."""
     panels = {"ms_per_frame": "ms per frame", "frames_per_second": "frames per second", "ceiling_fraction": "%"}
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.2))
     batches = sorted({run["frames"] for run in result["ours"]})

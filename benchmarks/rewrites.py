@@ -1,4 +1,4 @@
-"""What each exact rewrite of the renderer gave: `python benchmarks/rewrites.py`.
+"""The gain of each exact rewrite of the renderer: `python benchmarks/rewrites.py`.
 
 Every rewrite is exported alone, before and after, in official sizes and for one frame, and timed in turn on the CPU
 engine that serves (OpenVINO through ONNX Runtime, fp32 unless it says bf16). The arithmetic that it saves is the

@@ -1,4 +1,4 @@
-"""What tests of several trees share: the model repository with tiny networks in it, and a server over it."""
+"""Fixtures that tests of several trees share: the model repository with tiny networks in it, and a server over it."""
 
 import re
 import shutil

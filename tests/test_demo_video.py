@@ -1,4 +1,4 @@
-"""What only trained weights can show: the demo's networks in the real server make a portrait speak."""
+"""Properties that only trained weights can show: the demo's networks in the real server make a portrait speak."""
 
 import wave
 from collections.abc import Iterator

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("export/sadtalker_export", "training/sadtalker_training")
+PACKAGES = (
+    "client/sadtalker_client",
+    "export/sadtalker_export",
+    "gateway/sadtalker_gateway",
+    "server/sadtalker_runtime",
+    "server/sadtalker_server",
+    "training/sadtalker_training",
+)
 RIDDLES = re.compile(r"(What|Of|And)\b")
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -1,4 +1,4 @@
-"""What is committed is what `make generate` writes, and the generator leaves nothing old behind."""
+"""Committed text is what `make generate` writes, and the generator leaves nothing old behind."""
 
 import shutil
 from pathlib import Path

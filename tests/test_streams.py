@@ -26,7 +26,7 @@ PATIENCE = 4  # seconds
 
 @dataclass(frozen=True)
 class Span:
-    """What the tests look at; ids in hexadecimal, as OTLP's JSON writes them."""
+    """The parts of a span that the tests look at; ids in hexadecimal, as OTLP's JSON writes them."""
 
     name: str
     trace: str
@@ -237,7 +237,7 @@ def test_calls_of_networks_hang_under_their_video(
     client.animate(portrait_path, speech_path, seed=6).read()
 
     def traces() -> list[str]:
-        """Of the whole videos of five chunks, those of this module's other tests among them."""
+        """Return the whole videos of five chunks, those of this module's other tests among them."""
         chunks = Counter(span.trace for span in collector.spans if span.name == "render_frames")
         known = {span.trace for span in collector.spans if span.name == "InferRequest"}
         return [trace for trace, count in chunks.items() if count == 5 and trace in known]

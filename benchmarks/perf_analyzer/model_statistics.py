@@ -1,4 +1,4 @@
-"""What Triton's own statistics tell about a run: time in queues and in computation, batches formed, completions."""
+"""A run in Triton's own statistics: time in queues and in computation, batches formed, completions."""
 
 import itertools
 import threading
@@ -29,7 +29,7 @@ def snapshot(client: triton.InferenceServerClient, key: dict[str, str]) -> dict[
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, ModelUse]:
-    """What happened between two snapshots, of the models that executed anything."""
+    """Return the differences between two snapshots, of the models that executed anything."""
     uses = {}
     for name, end in after.items():
         start = before[name]

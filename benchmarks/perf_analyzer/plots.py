@@ -114,7 +114,7 @@ def _split(axes: Axes, levels_of: dict[str, Levels]) -> None:
 
 
 def _frames(axes: Axes, sweeps: dict[str, Levels]) -> None:
-    """What all clients together get, and whether that is enough for one of them to watch while it is made."""
+    """Plot what all clients together get, and whether that is enough for one of them to watch while it is made."""
     axes.set_title("Video frames per second")
     axes.set(xlabel="clients", ylabel="frames per second, of all clients together")
     rendering = {

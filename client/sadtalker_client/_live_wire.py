@@ -110,7 +110,7 @@ class LiveFrame:
     late: bool
     """Whether the picture before stands in for it, because it was not there in time."""
     latency: Latency | None
-    """Of a frame that is an utterance's."""
+    """True for a frame of an utterance."""
 
 
 def new_session() -> int:

@@ -1,4 +1,4 @@
-"""What the server at the other end offers: the options that its model takes, and whether it can restore faces."""
+"""Questions to the server at the other end: the options that its model takes, and whether it can restore faces."""
 
 import grpc
 from tritonclient.grpc import service_pb2

@@ -19,7 +19,7 @@ INPUTS = {"image": "BYTES", "audio": "BYTES", "poster": "BOOL", "coefficients_on
 OUTPUTS = {"video": "BYTES", "frames_done": "INT32", "frames_total": "INT32"}
 
 Only: TypeAlias = Literal["poster", "coefficients_only"]
-"""What is asked for instead of a video."""
+"""The alternatives to a whole video."""
 
 _MAX_REQUEST_BYTES = 2**31 - 2**16  # a protobuf message ends at 2 GiB; the rest is for names and options
 

@@ -40,7 +40,7 @@ class Failure(BaseModel):
 
 
 class FailureDetail(Failure):
-    """What went wrong."""
+    """An error, as it is answered."""
 
     type: str
     param: str | None = None

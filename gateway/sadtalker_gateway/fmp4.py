@@ -23,7 +23,7 @@ class Fmp4Error(ValueError):
 
 @dataclass(frozen=True)
 class Track:
-    """What a header says of one track.
+    """The facts that a header states about one track.
 
     `kind` is "vide" or "soun"; `timescale` is in units per second; `default_duration` of a sample is in these units;
     `width` and `height` are in pixels, 0 for sound; `description` is the whole sample description box.

@@ -27,7 +27,7 @@ Sentences = Callable[[], AsyncIterator[str]]
 
 @dataclass(frozen=True)
 class Performance:
-    """What is to be seen.
+    """The picture that is to be seen.
 
     `speech` is a recording, `sentences` begins to give text; with neither, the options `driving` or `idle` move the
     portrait.

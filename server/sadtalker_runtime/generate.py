@@ -40,7 +40,7 @@ def configurations(repository: Path) -> dict[Path, str | Path]:
 
 
 def inputs_text() -> str:
-    """The inputs of the model `sadtalker`, as its configuration lists them."""
+    """Return the inputs of the model `sadtalker`, as its configuration lists them."""
     lines = ['  { name: "image" data_type: TYPE_STRING dims: [ 1 ] }']
     lines.append('  { name: "audio" data_type: TYPE_STRING dims: [ 1 ] optional: true }')
     for option in OPTIONS.values():
@@ -51,7 +51,7 @@ def inputs_text() -> str:
 
 
 def documents(root: Path) -> dict[Path, str]:
-    """The documents with tables in them, as they must be."""
+    """Return the documents with tables in them, as they must be."""
     tables = {
         root / "README.md": ("options", _short_table()),
         root / "docs" / "options.md": ("options", _long_table()),
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def is_current(path: Path, wanted: str | Path) -> bool:
-    """Whether a file has this text, or is a link to this file."""
+    """Return whether a file has this text, or is a link to this file."""
     if path.is_symlink():
         return path.readlink() == wanted
     return path.is_file() and path.read_text() == wanted
@@ -106,7 +106,7 @@ def _long_table() -> str:
 
 
 def _values(option: Option) -> str:
-    """The accepted values and what they are for, as a table's cell."""
+    """Return the accepted values and what they are for, as a table's cell."""
     if option.kind == "curve":
         return f"key frames of seconds and {option.unit}, {option.low:g} to {option.high:g}: {option.help}"
     if option.kind in ("number", "times") and option.low >= 0:

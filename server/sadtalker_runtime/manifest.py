@@ -39,7 +39,7 @@ class Manifest:
     weights: str
     """SHA-256 over the weights."""
     precision: str
-    """What the export was asked for: `fp32`, `fp16` or `bf16`."""
+    """The precision that was asked for: `fp32`, `fp16` or `bf16`."""
     size: int
     """Edge of the rendered picture in pixels."""
     exporter: str

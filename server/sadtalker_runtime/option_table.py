@@ -29,7 +29,7 @@ class Option:
     datatype: str
     """Triton's name of the tensor's type, without TYPE_: INT32, INT64, FP32, BOOL or BYTES."""
     help: str
-    """What it is for, in one line of plain text."""
+    """Its purpose, in one line of plain text."""
     low: float = -math.inf
     """Smallest number that is accepted; of a curve, of its values."""
     high: float = math.inf
@@ -38,7 +38,7 @@ class Option:
     default: int | float | bool | str | None = None
     """The value that an absent option has; None where its absence means something else, see `absent`."""
     absent: str = ""
-    """What an absent option without a default means."""
+    """The meaning of an absent option without a default."""
     choices: tuple[str, ...] = ()
     special: tuple[int, str] | None = None
     """A number outside the range that is accepted, too, and what it stands for."""
@@ -60,7 +60,7 @@ class Option:
         return text + (f", or {self.special[0]} for {self.special[1]}" if self.special else "")
 
     def accepts(self, value: float) -> bool:
-        """Whether a number is in the range."""
+        """Return whether a number is in the range."""
         if self.special and value == self.special[0]:
             return True
         return math.isfinite(value) and self.low <= value <= self.high

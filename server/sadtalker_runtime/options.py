@@ -11,7 +11,7 @@ from sadtalker_runtime.option_table import MAX_KEY_FRAMES, OPTIONS, Option
 from sadtalker_runtime.timing import FRAME_RATE
 
 ENHANCERS = {"none": 1, "gfpgan": 2}
-"""What restores faces, and how much larger it makes a frame."""
+"""Face restorers, and how much larger each makes a frame."""
 MIN_GAP = 1 / FRAME_RATE - 1e-4  # seconds between key frames: a frame, less what float32 rounds off at 600 s
 MIN_IDLE = OPTIONS["idle"].low
 """Seconds of the shortest loop."""

@@ -40,7 +40,7 @@ def check_configurations(
 
 
 def _check_version(repository: Path, config: Any) -> None:
-    """A configuration without a version is left to the model, which knows whether it needs one."""
+    """Leave a configuration without a version to the model, which knows whether it needs one."""
     found = config.parameters["version"].string_value if config and "version" in config.parameters else VERSION
     if found != VERSION:
         raise ServerError(

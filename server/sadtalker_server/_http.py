@@ -6,7 +6,7 @@ _LONGEST_PAGE = 16 << 20
 
 
 def get(host: str, port: int, path: str, timeout: float = 5.0) -> tuple[int, str]:
-    """Status and text of `path`; raises OSError when there is no answer within `timeout` seconds."""
+    """Return the status and text of `path`; raises OSError when there is no answer within `timeout` seconds."""
     connection = HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", path)

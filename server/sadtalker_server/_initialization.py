@@ -20,12 +20,12 @@ _LISTED = 5  # of the files that differ, in a message
 
 @dataclass(frozen=True)
 class Initialized:
-    """What `initialize` did."""
+    """The outcome of `initialize`."""
 
     written: int
     """Files that were missing, or that differed and were replaced."""
     manifest: Manifest
-    """Of the networks that the repository holds now."""
+    """Preset of the networks that the repository holds now."""
     kept: bool
     """Whether these are not the ones of the packages, but had been exported into the repository before."""
 

@@ -39,7 +39,7 @@ class Installation:
 
 
 def find_tritonserver(choice: str, folder: Path) -> Installation:
-    """The tritonserver that `choice` names: "auto" (PATH first), "embedded", or the path of a binary.
+    """Return the tritonserver that `choice` names: "auto" (PATH first), "embedded", or the path of a binary.
 
     `folder`: an empty folder for backends that must be put together; it must outlive the server.
     Raises ServerError when there is none or it cannot run here.

@@ -87,7 +87,7 @@ def _relay(reading: int, kept: deque[str]) -> None:
 
 
 def loaded_models(log: str) -> set[str]:
-    """Names of the models that tritonserver has reported as loaded."""
+    """Return the names of the models that tritonserver has reported as loaded."""
     return set(_LOADED.findall(log))
 
 

@@ -9,7 +9,7 @@ from sadtalker_server._errors import ServerError
 
 
 def choose_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Ports by service name, 0 replaced by a free port; raises ServerError for one that cannot be bound on `host`."""
+    """Return ports by service name, 0 replaced by a free one; raises ServerError for one that cannot be bound."""
     chosen = {}
     with ExitStack() as held:  # all held until all are known, so that no two services get the same
         for service, port in wanted.items():

@@ -10,8 +10,10 @@ _BF16 = "bf16"
 
 
 def fastest_configuration(repository: Path, processor: Processor | None = None) -> str | None:
-    """The name of the variant to serve: "bf16" where the processor (default: this one) computes in it, the export has
-    its files and the manifest says that these weights passed its gate; else None, `config.pbtxt`.
+    """Return the name of the variant to serve, "bf16" or None for `config.pbtxt`.
+
+    It is bf16 where the processor (default: this one) computes in it, the export has its files and the manifest says
+    that these weights passed its gate.
     """
     try:
         exported = read_manifest(repository)

@@ -14,14 +14,14 @@ from sadtalker_server._errors import ServerError
 
 @dataclass(frozen=True)
 class Repository:
-    """What a checked repository holds."""
+    """The contents of a checked repository."""
 
     models: list[str]
     """Names of the models that can be loaded."""
     not_installed: list[str]
-    """Of the optional networks without a file, and of the ensembles that need one."""
+    """Names of the optional networks without a file, and of the ensembles that need one."""
     preset: str | None
-    """Of the networks; None: it has none."""
+    """Preset of the networks; None: it has none."""
 
 
 def check_repository(path: Path, config_name: str | None) -> Repository:
@@ -70,7 +70,7 @@ def link_models(repository: Path, models: list[str], folder: Path) -> None:
 
 
 def _network_file(config: Any) -> str | None:
-    """What a network is loaded from, in its version's folder; None for other models."""
+    """Return the file that a network is loaded from, in its version's folder; None for other models."""
     if config.backend == "onnxruntime":
         return str(config.default_model_filename or "model.onnx")
     return str(config.default_model_filename or "model.plan") if config.platform == "tensorrt_plan" else None

@@ -113,7 +113,7 @@ class Server:
 
     @property
     def admin_headers(self) -> dict[str, str]:
-        """gRPC metadata that opens the restricted protocols; empty where they are open."""
+        """The gRPC metadata that opens the restricted protocols; empty where they are open."""
         return {} if self._open_protocols or self._admin_key is None else key_headers(self._admin_key)
 
     @property
@@ -209,7 +209,7 @@ class Server:
 
     @property
     def failure(self) -> str | None:
-        """What died, in words; None while everything lives."""
+        """The death that broke the server, in words; None while everything lives."""
         if not self._dead:
             return None
         if self._dead == ["tritonserver"]:
@@ -327,7 +327,7 @@ class Server:
         return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.failure or state}\n")
 
     def _metrics(self) -> Page:
-        """Triton's page, which a broken server no longer has, and this launcher's own gauges."""
+        """Return the triton's page, which a broken server no longer has, and this launcher's own gauges."""
         ready, text = self._ready().status is HTTPStatus.OK, ""
         if self._videos is not None and not self._dead and (ready or self._phase == "stopping"):
             text = self._videos.page()

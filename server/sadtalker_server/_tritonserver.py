@@ -112,7 +112,8 @@ def _answers(host: str, grpc_port: int | None, metrics_port: int | None) -> bool
 
 
 def _die_with_launcher() -> None:
-    """Runs in the new process. A launcher that is killed cannot stop tritonserver, so the kernel shall: at once, as
-    its port has to be free for the next one, and asked to end it would fail every video first.
+    """Have the kernel kill this new process with its launcher, which cannot stop it when it is killed itself.
+
+    At once, as its port has to be free for the next one, and asked to end it would fail every video first.
     """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

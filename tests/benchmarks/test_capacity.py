@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_cluster() -> None:
 
 
 def perf_result(fixed: float, each: float) -> dict:
-    """What perf.py would have measured of a node whose executions take `fixed + n * each` seconds."""
+    """Return what perf.py would have measured of a node whose executions take `fixed + n * each` seconds."""
     renderer = {"model": "face_renderer", "kind": "sweep"}
     levels = [
         renderer

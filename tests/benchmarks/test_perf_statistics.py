@@ -1,4 +1,4 @@
-"""What is made of Triton's statistics."""
+"""Reports made of Triton's statistics."""
 
 import pytest
 from perf_analyzer.model_statistics import ModelUse, difference, rate

@@ -1,4 +1,4 @@
-"""What is said where perf_analyzer cannot be had."""
+"""Errors where perf_analyzer cannot be had."""
 
 import platform
 import shutil

@@ -1,4 +1,4 @@
-"""What the client says of a video while it is read: seldom, and only what the application has dealt with."""
+"""Acknowledgements of a video while it is read: seldom, and only what the application has dealt with."""
 
 import asyncio
 import struct

@@ -1,4 +1,4 @@
-"""What the package promises to those who import it."""
+"""Promises of the package to those who import it."""
 
 import inspect
 import subprocess

@@ -1,4 +1,4 @@
-"""What only asyncio can do to an animation."""
+"""Things that only asyncio can do to an animation."""
 
 import asyncio
 import gc

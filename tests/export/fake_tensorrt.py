@@ -1,4 +1,4 @@
-"""What of TensorRT's Python API a build uses, as strict as the real one about order and types, without a GPU.
+"""The part of TensorRT's Python API that a build uses, as strict as the real one about order and types, without a GPU.
 
 Names and behaviour follow NVIDIA/TensorRT python/src/infer/pyCore.cpp and python/src/parsers/pyOnnx.cpp.
 """

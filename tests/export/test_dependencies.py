@@ -1,4 +1,4 @@
-"""What makes an export out of date: changed sources and versions that shape a graph, and nothing else."""
+"""Reasons for an export to be out of date: changed sources and versions that shape a graph, and nothing else."""
 
 import shutil
 import subprocess

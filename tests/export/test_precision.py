@@ -237,7 +237,7 @@ def test_the_form_of_wide_networks_in_bf16_keeps_trained_frames(
 
 @pytest.fixture
 def rendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Frames]:
-    """What the command renders: by clip in fp32, and with "reduced" before it in the precision asked for."""
+    """Frames that the command renders: by clip in fp32, and with "reduced" before it in the precision asked for."""
     shown = {"speaking": SPEAKING, "turning": TURNING, "reduced speaking": SPEAKING, "reduced turning": TURNING}
 
     def render(engine: object, _motion: nn.Module, _image: Tensor, windows: Tensor) -> Frames:

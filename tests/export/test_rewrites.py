@@ -138,7 +138,7 @@ def test_a_modulation_by_tiles():
 
 
 def between(module: torch.nn.Module, x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-    """What a module for sorted axes makes of inputs in their natural order, brought back to it."""
+    """Return what a module for sorted axes makes of inputs in their natural order, brought back to it."""
     sort, unsort = Sort(), Unsort()
     return unsort(module(sort(x), *map(sort, others)))
 

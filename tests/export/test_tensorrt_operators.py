@@ -34,7 +34,7 @@ def refused(
     constants: tuple[onnx.TensorProto, ...] = (),
     opset: int = 18,
 ) -> list[str]:
-    """What is refused of a graph of these nodes."""
+    """Return what is refused of a graph of these nodes."""
     values = [[helper.make_tensor_value_info(n, *kind) for n, kind in side.items()] for side in (inputs, outputs)]
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
     graph = helper.make_graph(nodes, "graph", *values, constants)

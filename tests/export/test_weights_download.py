@@ -22,7 +22,7 @@ PARTIAL = NAME + ".partial"
 
 @dataclass
 class Mirror:
-    """What the server does, and what it was asked: the `Range` header of every request."""
+    """The server's behaviour, and what it was asked: the `Range` header of every request."""
 
     url: str = ""
     content: bytes = CONTENT

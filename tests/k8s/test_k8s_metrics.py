@@ -1,4 +1,4 @@
-"""What dashboards, alerts and autoscalers ask for is on the metrics page of a server that has made a video."""
+"""Metrics that dashboards, alerts and autoscalers ask for are on the metrics page of a server that has made a video."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a caller may prescribe frame by frame: blinks and head angles."""
+"""Motion that a caller may prescribe frame by frame: blinks and head angles."""
 
 import numpy as np
 import pytest

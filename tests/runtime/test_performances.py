@@ -1,4 +1,4 @@
-"""What moves the portrait: speech with references, another face, a loop of silence; and what contradicts what."""
+"""Sources of motion: speech with references, another face, a loop of silence; and what contradicts what."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""What is said about a repository and a tritonserver that do not fit, before or as it starts."""
+"""Checks of a repository and a tritonserver that do not fit, before or as it starts."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What is said about a model repository before tritonserver starts."""
+"""Checks of a model repository before tritonserver starts."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What looks into or changes the server asks for a key; health, metadata and inference do not."""
+"""Calls that look into or change the server ask for a key; health, metadata and inference do not."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -29,7 +29,7 @@ class TacticsError(UsageError):
 
 @dataclass(frozen=True)
 class Timing:
-    """What a form was measured to take, and how far its result is off the plain form's in fp32 (see ERROR_LIMITS)."""
+    """The measured time of a form, and how far its result is off the plain form's in fp32 (see ERROR_LIMITS)."""
 
     ms: float
     error: float

@@ -34,7 +34,7 @@ class VoiceList(BaseModel):
 
 
 class Features(BaseModel):
-    """What this gateway offers."""
+    """The features that this gateway offers."""
 
     qualities: list[str] = Field(description="that the server can render now")
     chat: bool = Field(description="whether a chat model answers; otherwise text is repeated")

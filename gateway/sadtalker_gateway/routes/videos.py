@@ -48,7 +48,7 @@ class Deletion(BaseModel):
 
 @dataclass(frozen=True)
 class Saying:
-    """What one video is to say, and how."""
+    """The words of one video, and how they are said."""
 
     options: dict[str, Any]
     quality: str

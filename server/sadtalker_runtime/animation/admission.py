@@ -56,9 +56,7 @@ class Schedule:
     """When the chunks of one video are due, if it is played from the moment its first chunk is there."""
 
     def __init__(self, start: float) -> None:
-        """Args:
-        start: when the video was asked for, seconds of the event loop's clock.
-        """
+        """Take note that the video was asked for at `start`, seconds of the event loop's clock."""
         self._start = start
         self._shown: float | None = None
 

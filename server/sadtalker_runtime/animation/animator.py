@@ -44,7 +44,7 @@ class Observer(Protocol):
     """Is told how the work goes."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Surrounds one run of a stage: portrait, decoding, coefficients, render or encode."""
+        """Surround one run of a stage: portrait, decoding, coefficients, render or encode."""
 
     def portrait_lookup(self, hit: bool) -> None: ...
 
@@ -105,7 +105,7 @@ class Animator:
         self._portraits = PortraitCache(self._encode_portrait, cached_portraits, observer.portrait_lookup)
 
     async def animate(self, image: bytes, audio: bytes | None, options: Options) -> AsyncGenerator[Fragment, None]:
-        """Yields the video in fragments of 5 frames, the last one perhaps shorter. Close it to stop the work.
+        """Yield the video in fragments of 5 frames, the last one perhaps shorter. Close it to stop the work.
 
         Raises:
             InputError: the recording or a video cannot be used, or the server lacks what the options ask for.
@@ -222,7 +222,7 @@ class Animator:
     async def _render(
         self, portrait: Portrait, performance: Performance, options: Options
     ) -> AsyncGenerator[Array, None]:
-        """Yields the frames of one chunk after the other: uint8 [up to 5, side, side, 3]."""
+        """Yield the frames of one chunk after the other: uint8 [up to 5, side, side, 3]."""
         frames, loops = performance.frames, performance.loops
         fetch = partial(self._fetch_coefficients, portrait, performance, options)
         coefficients = CoefficientStream(frames, fetch, loops)
@@ -274,12 +274,12 @@ class Animator:
 
 
 def renderer(options: Options) -> str:
-    """The model that makes frames as asked."""
+    """Return the name of the model that renders frames as the options ask."""
     return "render_frames" + "_full" * options.full + "_enhanced" * (options.enhance != "none")
 
 
 def finisher(portrait: Portrait) -> Callable[[Array], Iterable[Array]]:
-    """Makes of a video's frames what is shown, one after the other: them alone, or within the portrait's picture."""
+    """Return what turns rendered frames into what is shown: them alone, or within the portrait's picture."""
     if portrait.scene is None:
         return lambda frames: frames
     return partial(portrait.scene.with_frames, canvas=portrait.scene.canvas())

@@ -29,7 +29,7 @@ class CoefficientStream:
         self._coming = self._ask()
 
     async def first(self, count: int) -> Array:
-        """Coefficients float32 [frames, 70], of which the first `count` are known, and of a loop also the last 13.
+        """Return coefficients float32 [frames, 70]: the first `count` are known, of a loop also the last 13.
 
         Raises what `fetch` raises.
         """
@@ -39,7 +39,7 @@ class CoefficientStream:
         return self._values
 
     async def close(self) -> None:
-        """Stops asking."""
+        """Stop asking."""
         self._coming.cancel()
         await asyncio.gather(self._coming, return_exceptions=True)
 

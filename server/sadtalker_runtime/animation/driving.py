@@ -1,4 +1,4 @@
-"""What the face in a video does: the coefficients of its frames, found a little ahead of what is asked for.
+"""Driving videos: the coefficients of its frames, found a little ahead of what is asked for.
 
 Every frame is framed for the 3-D reconstruction as a portrait is (`portrait_crop`, alignment by five landmarks). A
 detector's boxes tremble, and the reconstruction would take that for motion; so the face is looked for in every fifth
@@ -43,7 +43,7 @@ class DrivingFace:
         self._steps = self._follow()
 
     async def coefficients(self, start: int, stop: int) -> Array:
-        """Coefficients of frames [start, stop): float32 [stop - start, 70]; a shorter video goes back and forth.
+        """Return coefficients of frames [start, stop): float32 [stop - start, 70]; a short video goes back and forth.
 
         Raises:
             InputError: the video does not decode or shows no face.
@@ -59,12 +59,12 @@ class DrivingFace:
         return coefficients
 
     async def close(self) -> None:
-        """Lets go of the decoder."""
+        """Release the decoder."""
         await self._steps.aclose()
         self._video.close()
 
     async def _follow(self) -> AsyncGenerator[Array, None]:
-        """Yields the coefficients of one group of frames after the other."""
+        """Yield the coefficients of one group of frames after the other."""
         squares: list[Array | None] = []  # what each look found, from the first face on
         waiting: deque[list[Array]] = deque()  # groups whose neighbours' squares are not all known
         faceless, last = 0, None
@@ -94,7 +94,7 @@ class DrivingFace:
             )
 
     async def _look(self, picture: Array) -> Array | None:
-        """Where the face is framed: float64 [3], centre and side of a square, pixels; None where there is none."""
+        """Return where the face is framed: float64 [3], centre and side of a square, pixels; None without a face."""
         file = io.BytesIO()
         await asyncio.to_thread(Image.fromarray(picture).save, file, "BMP")
         image = np.array([[file.getvalue()]], np.object_)
@@ -109,7 +109,7 @@ class DrivingFace:
     async def _reconstruct(
         self, pictures: list[Array], squares: list[Array | None], look: int, last: Array | None
     ) -> Array:
-        """Coefficients of the frames from one look to the next: float32 [n, 70]."""
+        """Return the coefficients of the frames from one look to the next: float32 [n, 70]."""
         if last is not None and all(s is None for s in squares[max(look - REACH, 0) : look + REACH + 1]):
             return np.repeat(last[None], len(pictures), axis=0)
         here, there = smoothed(squares, look), smoothed(squares, look + 1)
@@ -121,12 +121,12 @@ class DrivingFace:
 
 
 def _after(faceless: int, values: Array) -> Array:
-    """Values [n, 70] and, in front of them, the first of them for every frame that had no face."""
+    """Return the values [n, 70] and, in front of them, the first of them for every frame that had no face."""
     return np.concatenate([np.repeat(values[:1], faceless, axis=0), values])
 
 
 def aligned_square(geometry: Array, alignment: Array, width: int, height: int) -> Array:
-    """What of a picture of `width` x `height` pixels portrait_crop aligned: float64 [3], centre and side, pixels."""
+    """Return the square that portrait_crop aligned in a picture of this size: float64 [3], centre and side, pixels."""
     left, top, right, bottom, resized_width, resized_height = map(float, geometry)
     face_width, face_height, scale, x, y = map(float, alignment)
     across = (right - left) / face_width * width / resized_width  # picture pixels by pixel of the cut-out face
@@ -141,7 +141,7 @@ def aligned_square(geometry: Array, alignment: Array, width: int, height: int) -
 
 
 def smoothed(squares: list[Array | None], look: int) -> Array:
-    """The square of one look among its neighbours; one that found nothing counts as the one before it."""
+    """Return the square of one look among its neighbours; one that found nothing counts as the one before it."""
     indices = np.clip(np.arange(look - REACH, look + REACH + 1), 0, len(squares) - 1)
     square: Array = KERNEL @ np.stack([_latest(squares, index) for index in indices])
     return square
@@ -154,7 +154,7 @@ def _latest(squares: list[Array | None], look: int) -> Array:
 
 
 def framed(picture: Array, square: Array) -> Array:
-    """The square of a picture as the reconstruction wants it, black beyond its edges: float32 [3, 224, 224]."""
+    """Return the square of a picture as the reconstruction wants it, black beyond its edges: float32 [3, 224, 224]."""
     x, y, side = square
     left, top = np.floor([x - side / 2, y - side / 2]).astype(int)
     right, bottom = np.ceil([x + side / 2, y + side / 2]).astype(int)

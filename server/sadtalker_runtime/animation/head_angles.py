@@ -12,7 +12,7 @@ NO_ANGLE = 360.0  # beyond 180: the network's own angle stays
 
 
 def angle_curve(key_frames: Array | None, frames: int, loops: bool) -> Array:
-    """One angle in every frame of a video: float32 [frames], degrees, or all NO_ANGLE without key frames.
+    """Return one angle in every frame of a video: float32 [frames], degrees, or all NO_ANGLE without key frames.
 
     Between key frames the curve is monotone and smooth (Fritsch and Carlson's piecewise cubic), so that it never goes
     beyond them; before the first and after the last it rests. That of a looping video leads back to its beginning.

@@ -1,4 +1,4 @@
-"""What moves a portrait through a video, frame by frame: its speech, another face, or nothing but time."""
+"""Sources of a portrait's motion through a video, frame by frame: its speech, another face, or nothing but time."""
 
 from contextlib import ExitStack, closing
 from typing import Protocol
@@ -29,17 +29,17 @@ class Performance(Protocol):
     sound: Sound
 
     async def coefficients(self, source: Array, start: int, stop: int) -> Array:
-        """Coefficients of frames [start, stop) for a portrait with `source` [70]: float32 [stop - start, 70].
+        """Return coefficients of frames [start, stop) for a portrait with `source` [70]: float32 [stop - start, 70].
 
         Raises InputError, when a video that is looked at turns out to show no face.
         """
 
     async def close(self) -> None:
-        """Lets go of decoders."""
+        """Release decoders."""
 
 
 def prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Options, max_seconds: float) -> Performance:
-    """Decodes what is needed beforehand: all speech, of videos their length.
+    """Decode what is needed beforehand: speech as a whole, videos only to learn their length.
 
     Raises:
         InputError: a recording or video cannot be used, is longer than `max_seconds`, or none is there.
@@ -214,7 +214,7 @@ class Settled:
 
 
 async def silent(call: Call, source: Array, speech_model: str) -> Array:
-    """Coefficients of a portrait with `source` [70] that says nothing, eyes open, at rest: float32 [70]."""
+    """Return the coefficients of a portrait with `source` [70] that says nothing, eyes open, at rest: float32 [70]."""
     silence = Speech(
         call, np.zeros(SAMPLES_PER_FRAME, np.float32), SILENCE, Options(blink=False, speech_model=speech_model)
     )
@@ -223,7 +223,7 @@ async def silent(call: Call, source: Array, speech_model: str) -> Array:
 
 
 def blinks(options: Options, frames: int) -> Array:
-    """How far the eyes are closed in every frame: float32 [frames], in [0, 1]."""
+    """Return how far the eyes are closed in every frame: float32 [frames], in [0, 1]."""
     if not options.blink or options.blink_reference is not None:
         return np.zeros(frames, np.float32)
     if options.blink_times is not None:
@@ -234,7 +234,7 @@ def blinks(options: Options, frames: int) -> Array:
 
 
 def settled(start: int, stop: int, end: int, settling: float) -> Array:
-    """How far frames [start, stop) are from rest, which frames 0 and `end` are at: float32 [stop - start, 1].
+    """Return how far frames [start, stop) are from rest, which frames 0 and `end` are at: float32 [stop - start, 1].
 
     0 at those two and 1 from `settling` frames away from them, smooth everywhere. In a loop, frame `end` is frame 0.
     """

@@ -13,12 +13,12 @@ from sadtalker_runtime.blending.scene import Scene
 
 @dataclass(frozen=True)
 class Portrait:
-    """What is known about a portrait."""
+    """An encoded portrait."""
 
     renderer_inputs: dict[str, Array]
     """Tensors that every call of the renderer is given, by name, with a batch dimension of 1."""
     enhancer_inputs: dict[str, Array]
-    """What it is given besides when the face is to be restored."""
+    """Further inputs of the renderer when the face is to be restored."""
     coefficients: Array
     """float32 [70]: 64 expression, 3 angles, 3 translations."""
     pixel_aspect: Fraction
@@ -30,7 +30,7 @@ class Portrait:
 
 
 def pixel_aspect(geometry: Array) -> Fraction:
-    """Of a face cut out at left, top, right, bottom (the first four of `geometry`) and resized to a square.
+    """Return a pixel's width by its height, for a face cut out by `geometry` and resized to a square.
 
     Within 1 % of square it is 1, lest players resample the picture for a pixel.
     """
@@ -59,7 +59,7 @@ class PortraitCache:
         self._encodings: OrderedDict[Hashable, asyncio.Task[Portrait]] = OrderedDict()
 
     async def get(self, image: bytes, *asked: Hashable) -> Portrait:
-        """`encode(image, *asked)`; raises what that raises."""
+        """Return `encode(image, *asked)`; raises what that raises."""
         key = hashlib.sha256(image).digest(), *asked
         encoding = self._encodings.get(key)
         self._on_lookup(encoding is not None)

@@ -16,17 +16,17 @@ FIRST_RANGE, POSE_CHUNK, LONGEST_RANGE = 27, 32, 128
 
 
 def chunk_count(frames: int) -> int:
-    """Chunks of a video, the last one perhaps partly filled."""
+    """Return the chunks of a video, the last one perhaps partly filled."""
     return -(-frames // CHUNK)
 
 
 def needed(chunk: int, frames: int) -> int:
-    """How many of a video's frames must have coefficients before a chunk can be rendered."""
+    """Return how many of a video's frames must have coefficients before a chunk can be rendered."""
     return min((chunk + 1) * CHUNK + RADIUS, frames)
 
 
 def chunk_windows(coefficients: Array, chunk: int, frames: int, loops: bool = False) -> Array:
-    """What the renderer sees of one chunk: float32 [5, 70, 27].
+    """Return what the renderer sees of one chunk: float32 [5, 70, 27].
 
     Args:
         coefficients: float32 [at least `needed(chunk, frames)`, 70]; of a loop also the last RADIUS of `frames`.
@@ -40,24 +40,24 @@ def chunk_windows(coefficients: Array, chunk: int, frames: int, loops: bool = Fa
 
 
 def chunk_angles(angles: Array, chunk: int) -> Array:
-    """Head angles [frames, 3] of one chunk's frames, past the video's end those of its last one: float32 [5, 3]."""
+    """Return the head angles [frames, 3] of one chunk, past the video's end those of its last frame: float32 [5, 3]."""
     chosen: Array = angles[np.minimum(np.arange(chunk * CHUNK, (chunk + 1) * CHUNK), len(angles) - 1)]
     return chosen
 
 
 def placed(windows: Array, placement: Array) -> Array:
-    """Windows [5, 70, 27] with coefficients [n] that do not change below them: [5, 70 + n, 27]."""
+    """Return the windows [5, 70, 27] with coefficients [n] that do not change below them: [5, 70 + n, 27]."""
     constant = np.broadcast_to(placement[:, None], (CHUNK, len(placement), WINDOW))
     return np.concatenate([windows, constant.astype(np.float32)], axis=1)
 
 
 def source_windows(source: Array) -> Array:
-    """The windows of a chunk in which the portrait's own coefficients [n] stand still: float32 [5, n, 27]."""
+    """Return the windows of a chunk in which the portrait's own coefficients [n] stand still: float32 [5, n, 27]."""
     return np.tile(source[None, :, None], (CHUNK, 1, WINDOW))
 
 
 def ranges(frames: int) -> Iterator[tuple[int, int]]:
-    """Ranges of frames to ask for one after the other: a short one, for an early start, then growing ones."""
+    """Yield ranges of frames to ask for one after the other: a short one, for an early start, then growing ones."""
     start, stop, length = 0, FIRST_RANGE, POSE_CHUNK
     while start < frames:
         yield start, min(stop, frames)
@@ -65,7 +65,7 @@ def ranges(frames: int) -> Iterator[tuple[int, int]]:
 
 
 def source_coefficients(reconstruction: Array) -> Array:
-    """The 70 that drive the renderer among the 257 of a 3-D reconstruction.
+    """Return the 70 that drive the renderer among the 257 of a 3-D reconstruction.
 
     Those are 80 identity, 64 expression, 80 texture, 3 angles, 27 lighting, 3 translation.
     """
@@ -73,7 +73,7 @@ def source_coefficients(reconstruction: Array) -> Array:
 
 
 def styled(coefficients: Array, source: Array, expression_scale: float, head_motion_scale: float) -> Array:
-    """Coefficients [n, 70] with the expression scaled, and the head's motion away from that of the portrait [70]."""
+    """Return coefficients [n, 70] with the expression and the head's motion away from the portrait's [70] scaled."""
     coefficients = coefficients.copy()
     coefficients[:, :EXPRESSION_SIZE] *= np.float32(expression_scale)
     if head_motion_scale != 1:

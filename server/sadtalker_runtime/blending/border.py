@@ -1,4 +1,4 @@
-"""What moves across a frame's border is kept from colouring the face when the frame is blended into a picture.
+"""Keeps motion across a frame's border from colouring the face when the frame is blended into a picture.
 
 Poisson blending spreads all differences at the border inwards. That makes a colour cast vanish; but where a chin or a
 tie moved across the border, its colour flows over neck and face, and flickers with the speech. So a frame first loses
@@ -68,7 +68,7 @@ class CalmBorder:
 
 
 def _lines(pictures: Bytes) -> Bytes:
-    """Pixels along the outermost lines that blending pastes: [..., height, width, 3] -> [..., 3, pixels]."""
+    """Return the pixels along the outermost lines that blending pastes: [..., height, width, 3] -> [..., 3, pixels]."""
     ends = [OUTER, ~OUTER]
     across, down = pictures[..., ends, ::EVERY, :], pictures[..., ::EVERY, ends, :]
     lines = [part.reshape(*part.shape[:-3], -1, 3) for part in (across, down)]
@@ -76,7 +76,7 @@ def _lines(pictures: Bytes) -> Bytes:
 
 
 def _staying(side: int) -> Doubles:
-    """Along a side, how much of a large difference stays: 0 at the edges, 1 from the width of the border on."""
+    """Return how much of a large difference stays along a side: 0 at the edges, 1 inside of the border."""
     lines = np.arange(side)
     depth = np.clip((np.minimum(lines, lines[::-1]) - OUTER) / (WIDTH * side), 0, 1)
     smooth: Doubles = depth**2 * (3 - 2 * depth)
@@ -84,6 +84,6 @@ def _staying(side: int) -> Doubles:
 
 
 def _unfaded(staying: Doubles) -> slice:
-    """The lines between the borders, which small rectangles may lack."""
+    """Return the lines between the borders, which small rectangles may lack."""
     start = max(1, int(staying.argmax()))
     return slice(start, len(staying) - start)

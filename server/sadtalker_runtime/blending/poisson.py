@@ -38,7 +38,7 @@ class SeamlessRectangle:
         self._calm = self._axes(CALM)
 
     def _axes(self, accuracy: Accuracy) -> tuple[Axis, Axis]:
-        """Of the rows, and of the columns."""
+        """Return the axes of the rows and of the columns."""
         height, width = (side - 2 * EDGE for side in self._beneath.shape[:2])
         return make_axis(width, height, accuracy), make_axis(height, width, accuracy)
 
@@ -82,13 +82,13 @@ class SeamlessRectangle:
 
 
 def _difference(lines: Bytes, beneath: Bytes) -> Floats:
-    """Of lines [F, points, 3] and what is beneath them [points, 3]: [3, F, points]."""
+    """Return lines [F, points, 3] less what is beneath them [points, 3]: [3, F, points]."""
     difference: Floats = np.subtract(lines.transpose(2, 0, 1), beneath.T[:, None], dtype=np.float32, order="C")
     return difference
 
 
 def _at_nodes(row_axis: Axis, by_rows: Radiation, column_axis: Axis, by_columns: Radiation) -> Floats:
-    """Of both directions: [3, F, nodes, nodes]."""
+    """Return what both directions add at the nodes: [3, F, nodes, nodes]."""
     down, across = (axis.nodes[0].waves.shape[1] for axis in (column_axis, row_axis))
     nodes = np.empty((*by_rows.steps.shape[1:3], down, across), np.float32)
     for place, heights, waves in row_axis.at_nodes(by_rows):

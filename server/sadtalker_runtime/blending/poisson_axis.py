@@ -38,7 +38,7 @@ class Nodes(NamedTuple):
 
 
 class Radiation(NamedTuple):
-    """What the first and the last line of the paste radiate."""
+    """Radiation of the first and the last line of the paste."""
 
     steps: Floats  # [3, 3, F, points]: sources at the first line, at the last line, and others along the last line
     edges: Floats  # [parities, edges, 1, 3, F, waves]: heights of the waves
@@ -61,7 +61,7 @@ class Axis(NamedTuple):
     nodes: list[Nodes]  # at every fourth line
 
     def radiation(self, first: Floats, last: Floats) -> Radiation:
-        """Of the paste's steps at its first and last line [3, F, points pasted]."""
+        """Return what the paste's steps at its first and last line [3, F, points pasted] radiate."""
         half = self.waves.shape[2]
         steps = np.zeros((3, *first.shape[:2], self.points), np.float32)
         steps[0, ..., BEFORE : -AFTER - 1] = first[..., :-1]
@@ -79,7 +79,7 @@ class Axis(NamedTuple):
         return Radiation(steps, heights[:, :2], self.correcting * heights[:, 2])
 
     def at_nodes(self, radiation: Radiation) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Some nodes across the lines, [3, F, those nodes, waves]: heights of waves, and these waves."""
+        """Yield some nodes across the lines, the heights of waves there [3, F, those nodes, waves], and these waves."""
         most = max(len(nodes.waves) for nodes in self.nodes)
         first, last = radiation.edges[..., : most // 2].transpose(1, 3, 4, 2, 5, 0).reshape(2, 3, -1, 1, most)
         for place, arriving, waves in self.nodes:
@@ -88,7 +88,7 @@ class Axis(NamedTuple):
             yield place, heights, waves
 
     def at_edges(self, radiation: Radiation) -> Floats:
-        """The near lines as they lie in the picture: [lines, 3, F, points]."""
+        """Return the near lines as they lie in the picture: [lines, 3, F, points]."""
         frames, half = radiation.steps.shape[2], self.waves.shape[2]
         halves = np.empty((2, self.near_lines, 3 * frames, half), np.float32)
         for start, stop, arriving in self.near:
@@ -122,6 +122,6 @@ def _follow(lines: Floats, sources: dict[int, Floats]) -> None:
 
 
 def _across(lines: Floats, out: Floats | None = None) -> Floats:
-    """What the lines at either side of each of some lines [lines, points] add up to, where there are no sources."""
+    """Return the sum of the two lines beside each of `lines` [lines, points], where there are no sources."""
     sums: Floats = cv2.filter2D(lines, -1, ACROSS, out, borderType=cv2.BORDER_CONSTANT)
     return sums

@@ -29,7 +29,7 @@ SMALLEST = 2 * (EDGE + ANY.near)  # side of a rectangle
 
 
 def make_axis(points: int, lines: int, accuracy: Accuracy) -> Axis:
-    """The waves along `lines` lines of `points` points; outside of them everything is zero."""
+    """Return the waves along `lines` lines of `points` points; outside of them everything is zero."""
     half = (points + 1) // 2
     angle = np.pi / (points + 1) * np.arange(1, 2 * half + 1)  # where points are odd, the last wave is none
     waves = _waves(points, np.arange(1, points + 1), angle)
@@ -62,31 +62,31 @@ def make_axis(points: int, lines: int, accuracy: Accuracy) -> Axis:
 
 
 def _nodes_at(place: slice, nodes: Doubles, points: int, angle: Doubles, negligible: float) -> Nodes:
-    """Those at `place` of what arrives at nodes across the lines [edges, nodes, waves]."""
+    """Return the nodes at `place`, of what arrives at all nodes [edges, nodes, waves]."""
     arriving = _significant_waves(nodes[:, place], negligible).astype(np.float32)
     waves = _waves(points, _nodes(points), angle[: arriving.shape[2]])
     return Nodes(place, arriving, np.ascontiguousarray(waves.T, np.float32))
 
 
 def _waves(points: int, at: Doubles | npt.NDArray[np.int64], angle: Doubles) -> Doubles:
-    """[places along the lines, waves], orthonormal on the lines' points."""
+    """Return waves [places along the lines, waves], orthonormal on the lines' points."""
     result: Doubles = np.sqrt(2 / (points + 1)) * np.sin(np.outer(at, angle))
     return result
 
 
 def _by_parity(values: Doubles) -> Floats:
-    """[..., 2 * waves] -> [..., parities, waves]"""
+    """Separate odd from even waves: [..., 2 * waves] to [..., parities, waves]."""
     parities: Floats = np.stack([values[..., 0::2], values[..., 1::2]], -2).astype(np.float32)
     return parities
 
 
 def _nodes(count: int) -> Doubles:
-    """Where the nodes are among lines or points 1 to `count`: as `cv2.resize` has them, and one outside of each end."""
+    """Return where nodes are among points 1 to `count`: as `cv2.resize` has them, and one beyond each end."""
     return STRIDE * (np.arange(-1, -(-count // STRIDE) + 1) + 0.5) + 0.5
 
 
 def _interpolated(at_nodes: Doubles, lines: npt.NDArray[np.int64]) -> Doubles:
-    """[sources, nodes, waves] -> [sources, lines, waves], linearly."""
+    """Interpolate linearly: [sources, nodes, waves] to [sources, lines, waves]."""
     position = (lines - 0.5) / STRIDE + 0.5
     before = position.astype(int)
     part = (position - before)[:, None]
@@ -95,13 +95,13 @@ def _interpolated(at_nodes: Doubles, lines: npt.NDArray[np.int64]) -> Doubles:
 
 
 def _significant_waves(arriving: Doubles, negligible: float) -> Doubles:
-    """Of what arrives of waves [edges, lines, waves] all that is not negligible, an even number of waves."""
+    """Return the waves [edges, lines, waves] that are not negligible where they arrive, an even number of them."""
     count = int((np.abs(arriving).max((0, 1)) > negligible).sum())
     return arriving[..., : max(2, count + count % 2)]
 
 
 def _wave_response(angle: Doubles, lines: int, at: Doubles | npt.NDArray[np.int64]) -> Doubles:
-    """Of waves of unit height at some places across the lines, from each kind of source: [sources, places, waves]."""
+    """Return how waves of unit height arrive across the lines, by kind of source: [sources, places, waves]."""
     last = lines - AFTER
 
     def response(source: int) -> Doubles:
@@ -118,7 +118,7 @@ def _wave_response(angle: Doubles, lines: int, at: Doubles | npt.NDArray[np.int6
 
 
 def _response(angle: Doubles, lines: int, source: int, at: Doubles | npt.NDArray[np.int64]) -> Doubles:
-    """What unit sources sin(angle x) on one line make at other places across the lines: [places, waves].
+    """Return what unit sources sin(angle x) on one line make across the lines: [places, waves].
 
     The discrete Laplace operator's Green function is a product of sinh(rate y) with cosh rate = 2 - cos angle, here
     written with decaying exponentials only.

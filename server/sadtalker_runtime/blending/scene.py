@@ -39,11 +39,11 @@ class Scene:
         return width, height
 
     def canvas(self) -> Array:
-        """A copy of the picture, in which one video is shown."""
+        """Return a copy of the picture, in which one video is shown."""
         return self._picture.copy()
 
     def with_frames(self, frames: Array, canvas: Array) -> Iterator[Array]:
-        """The picture with each of some frames uint8 [n, side, side, 3] in it: uint8 [height, width, 3], RGB.
+        """Return the picture with each of some frames uint8 [n, side, side, 3] in it: uint8 [height, width, 3], RGB.
 
         The canvas shows them all, one after the other: what is to stay must be copied.
         """
@@ -60,7 +60,7 @@ class Scene:
             yield canvas
 
     def _cloned(self, frame: Array) -> Array:
-        """The same blend by OpenCV, for rectangles that are too small for ours, within the rectangle."""
+        """Blend with OpenCV, for rectangles that are too small for ours, within the rectangle."""
         beneath = np.ascontiguousarray(self._picture[self._inside])
         centre = self._size[0] // 2, self._size[1] // 2
         cloned: Array = cv2.seamlessClone(frame, beneath, np.full_like(frame, 255), centre, cv2.NORMAL_CLONE)

@@ -61,7 +61,7 @@ class ConfigText:
         return "\n".join(line for line in str(self).splitlines() if line and not line.startswith("#"))
 
     def has(self, name: str) -> bool:
-        """Whether there is a field of this name."""
+        """Return whether there is a field of this name."""
         return any(field == name for field, _ in self.fields)
 
     def put(self, name: str, text: str, after: str | None = None) -> "ConfigText":
@@ -79,7 +79,7 @@ class ConfigText:
         return replace(self, fields=tuple(field for field in self.fields if field[0] not in names))
 
     def tensors(self, field: str) -> list[Tensor]:
-        """The tensors of the field `input` or `output`."""
+        """Return the tensors of the field `input` or `output`."""
         (text,) = (text for name, text in self.fields if name == field)
         return [
             Tensor(name, datatype, tuple(int(size) for size in dims.split(",")))

@@ -238,7 +238,7 @@ VARIANTS = {
 
 
 def variants_of(model: str, config: ConfigText) -> dict[str, ConfigText | str]:
-    """The variants of a model, by name: a text, or the name of the variant that means the same."""
+    """Return the variants of a model, by name: a text, or the name of the variant that means the same."""
     made: dict[str, ConfigText | str] = {}
     first: dict[str, str] = {}
     for variant in VARIANTS.values():

@@ -52,7 +52,7 @@ class Face:
         self._clock = clock
 
     async def speak(self, number: int, waveform: Array, first: int, start: int, stop: int, whole: bool) -> Array:
-        """Coefficients of frames [start, stop) of utterance `number`: float32 [stop - start, 70].
+        """Return the coefficients of frames [start, stop) of utterance `number`: float32 [stop - start, 70].
 
         Args:
             waveform: float32 [samples], 16 kHz, from the speech of frame `first` on as far as it is known.
@@ -72,7 +72,7 @@ class Face:
         return self._styled(values)
 
     async def silence(self, frames: int) -> Array:
-        """Coefficients of a loop in which nothing is said: float32 [frames, 70]; of one frame, those at rest."""
+        """Return coefficients of a loop in which nothing is said: float32 [frames, 70]; of one frame, those at rest."""
         source = self.portrait.coefficients
         if frames == 1:
             return self._styled((await silent(self._call, source, self._options.speech_model))[None])
@@ -101,7 +101,7 @@ class Face:
 
 
 class Rest:
-    """What a face does while nothing is said: a loop that is rendered once, or one frame that stays.
+    """Motion of a face while nothing is said: a loop that is rendered once, or one frame that stays.
 
     It begins, and can be left and entered, at rest. Until the whole loop is rendered, its first frame stays.
 
@@ -119,11 +119,11 @@ class Rest:
         return len(self._pictures) == len(self.rows)
 
     def picture(self, at: int) -> Array:
-        """The picture of one frame: uint8 [side, side, 3]."""
+        """Return the picture of one frame: uint8 [side, side, 3]."""
         return self._pictures[self._index(at)]
 
     def following(self, at: int, count: int) -> Array:
-        """Coefficients of `count` frames from one on: float32 [count, 70]."""
+        """Return the coefficients of `count` frames from one on: float32 [count, 70]."""
         rows: Array = self.rows[[self._index(at + ahead) for ahead in range(count)]]
         return rows
 
@@ -139,12 +139,12 @@ class Rest:
 
 
 async def rest_of(face: Face, frames: int) -> Rest:
-    """What a face does while nothing is said, in a loop of so many frames, of which the first can be shown."""
+    """Return what a face does while nothing is said, in a loop of so many frames, of which the first can be shown."""
     rest = Rest(await face.silence(frames))
     await rest.render(face, range(1))
     return rest
 
 
 def remaining(rest: Rest) -> range:
-    """The chunks of a loop that `rest_of` leaves to be rendered."""
+    """Return the chunks of a loop that `rest_of` leaves to be rendered."""
     return range(1, chunk_count(len(rest.rows)))

@@ -1,4 +1,4 @@
-"""What a live session hands out and is bounded by."""
+"""Frames that a live session hands out, and its bounds."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class CallerGoneError(RuntimeError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one session may use."""
+    """Limits of one session."""
 
     utterance_seconds: float
     """A longer utterance goes on as another one."""
@@ -61,7 +61,7 @@ class Frame:
     late: bool
     """Whether an earlier picture stands in for it."""
     split: Split | None
-    """Of a frame that is an utterance's."""
+    """True for a frame of an utterance."""
 
 
 @dataclass

@@ -22,7 +22,7 @@ class RestCache:
         self._rendering: set[asyncio.Task[None]] = set()
 
     async def get(self, face: Face, moving: bool, *key: Hashable) -> Rest:
-        """The loop of a face, or its one frame at rest, by a key; it can be shown, and is completed in the background.
+        """Return the loop of a face by a key, or its one frame at rest; it is completed in the background.
 
         Raises what the face's models raise.
         """

@@ -38,11 +38,11 @@ class Motion(Protocol):
         """Return how many frames of an unfinished utterance must be known before 5 from `start` on can be shown."""
 
     async def rows(self, start: int, frames: int) -> Array:
-        """Coefficients of frames [start, start + frames), which are ready, and of what is known beyond: [n, 70]."""
+        """Return coefficients of frames [start, start + frames), which are ready, and what is known beyond: [n, 70]."""
 
 
 def motion_of(utterance: Utterance, look_ahead: int, speak: Speak) -> Motion:
-    """The motion with that look-ahead."""
+    """Return the motion with that look-ahead."""
     return ExactMotion(utterance, speak) if look_ahead == FULL else EarlyMotion(utterance, look_ahead, speak)
 
 
@@ -78,7 +78,7 @@ class ExactMotion:
         return max(POSE_CHUNK * pose_chunks + MEL_REACH + 1, seen + BLINK)
 
     async def rows(self, start: int, frames: int) -> Array:
-        """Coefficients of frames [start, start + frames), which are ready, and of 13 beyond: [n, 70]."""
+        """Return the coefficients of frames [start, start + frames), which are ready, and of 13 beyond: [n, 70]."""
         needed = min(start + frames + RADIUS, self._exact)
         while (known := len(self._known)) < needed:
             stop = FIRST_RANGE + -(-max(known + 1 - FIRST_RANGE, 0) // POSE_CHUNK) * POSE_CHUNK
@@ -117,7 +117,7 @@ class EarlyMotion:
         return start + CHUNK + self._look_ahead
 
     async def rows(self, start: int, frames: int) -> Array:
-        """Coefficients of frames [start, start + frames), which are ready, and of `look_ahead` beyond: [n, 70]."""
+        """Return coefficients of frames [start, start + frames), which are ready, and `look_ahead` beyond: [n, 70]."""
         stop = min(start + CHUNK + self._look_ahead, self._utterance.frames)
         heard = self._utterance.waveform[: stop * SAMPLES_PER_FRAME]
         while len(self._poses) < stop:
@@ -139,6 +139,6 @@ class EarlyMotion:
             self._poses = np.concatenate([self._poses, seen])
 
     async def _recall(self, heard: Array, start: int, stop: int) -> Array:
-        """Coefficients of frames [start, stop), from the end of what was heard."""
+        """Return the coefficients of frames [start, stop), from the end of what was heard."""
         first = max(start - MEMORY, 0) // PERIOD * PERIOD
         return await self._speak(heard[first * SAMPLES_PER_FRAME :], first, start, stop, False)

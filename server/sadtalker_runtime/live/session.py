@@ -203,7 +203,7 @@ class LiveSession:
         return self._clock() - begun
 
     def _due(self, index: int) -> Frame:
-        """The frame to be shown now, whatever is ready."""
+        """Return the frame to be shown now, whatever is ready."""
         if self._queue:
             rendered = self._is_rendered(self._queue[0])
         if not self._queue or (self._stalled and not rendered):
@@ -215,7 +215,7 @@ class LiveSession:
         return self._shown_of(self._queue[0], index, not rendered)
 
     def _is_behind(self) -> bool:
-        """Whether a chunk that could be there is not; otherwise more is to be said first."""
+        """Return whether a chunk that could be there is not; otherwise more is to be said first."""
         if self._queue:
             return False  # after a pause, the first chunk is being rendered
         if self._motion is None or not self._utterances:
@@ -224,7 +224,7 @@ class LiveSession:
         return self._motion.ready(self._start) > 0 and self._clock() - ready > self._rendering_frames() / FRAME_RATE
 
     async def _known(self, index: int, producing: "asyncio.Task[None]") -> Frame | None:
-        """The next frame as soon as it is rendered; None when there is none yet."""
+        """Return the next frame as soon as it is rendered; None when there is none yet."""
         if not self._queue or not self._is_rendered(self._queue[0]):
             await self._wait(self._news)
             return None
@@ -371,7 +371,7 @@ class LiveSession:
         self._notify()
 
     def _is_busy(self) -> bool:
-        """Whether as many chunks are being rendered as may be."""
+        """Return whether as many chunks are being rendered as may be."""
         late = self._realtime and self._clock() - self._late_at < LATE
         return len(self._rendering) >= (1 if late else self._limits.chunks_in_flight)
 
@@ -390,7 +390,7 @@ class LiveSession:
         self._news.set()
 
     def _rendering_frames(self) -> int:
-        """Frames that are shown while a chunk is rendered."""
+        """Return the frames that are shown while a chunk is rendered."""
         return math.ceil(Face.render_seconds * FRAME_RATE) + 1
 
     def _drop_queue(self) -> None:

@@ -14,7 +14,7 @@ KEPT = 256  # frames that may be taken back, at least
 
 
 class Trajectory:
-    """What the renderer was, and will be, given.
+    """The motion that the renderer was, and will be, given.
 
     A motion is a source of coefficients: an utterance, or rest. Where a new one begins (`turn`), the face leaves the
     last coefficients smoothly: c(k) = (1 - w(k)) h(k) + w(k) m(k) for the k-th frame of the new motion m, with w a
@@ -85,7 +85,7 @@ def _ease(motion: Array, last: Array, speed: Array, first: int, pose_easing: int
 
 
 def _speed(rows: list[Array]) -> Array:
-    """How far the pose moved in the last frame; expressions come to rest at once."""
+    """Return how far the pose moved in the last frame; expressions come to rest at once."""
     speed: Array = rows[-1] - rows[-2] if len(rows) > 1 else np.zeros(SIZE, np.float32)
     speed[:EXPRESSION_SIZE] = 0
     return speed

@@ -15,7 +15,7 @@ SHORTEST_PIECE = 0.01  # seconds
 
 
 class Utterance:
-    """What is said between two flushes.
+    """The speech between two flushes.
 
     Args:
         number: of the utterance in its session, from 0 on.

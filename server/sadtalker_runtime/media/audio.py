@@ -48,7 +48,7 @@ class Recording:
 
 
 def decode(data: bytes, max_seconds: float) -> Recording:
-    """Decodes the first audio stream in `data`.
+    """Decode the first audio stream in `data`.
 
     Raises:
         InputError: nothing FFmpeg can read, no audio stream, longer than `max_seconds` (found without decoding the
@@ -74,7 +74,7 @@ def decode(data: bytes, max_seconds: float) -> Recording:
 
 
 def sound_of(container: av.container.InputContainer, data: bytes, start: float) -> Sound | None:
-    """The first audio stream of a video `data`, whose picture begins at time stamp `start`; None without one."""
+    """Return the first audio stream of a video `data`, whose picture begins at time stamp `start`; None without one."""
     if not container.streams.audio:
         return None
     stream = container.streams.audio[0]
@@ -99,7 +99,7 @@ class Track:
         self.read(max(-delay, 0))
 
     def read(self, samples: int) -> Array:
-        """The next samples: float32 [channels, samples], 48 kHz, in [-1, 1]; silence after the end."""
+        """Return the next samples: float32 [channels, samples], 48 kHz, in [-1, 1]; silence after the end."""
         parts = [self._ready]
         missing = samples - self._ready.shape[1]
         while missing > 0 and (block := next(self._blocks, None)) is not None:
@@ -112,7 +112,7 @@ class Track:
         return known[:, :samples]
 
     def close(self) -> None:
-        """Lets go of the decoder."""
+        """Release the decoder."""
         self._blocks.close()
 
 

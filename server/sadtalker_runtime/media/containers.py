@@ -12,7 +12,7 @@ _WANTED = {"audio": ("a recording", "an audio stream"), "video": ("a video", "a 
 
 
 def opened(name: str, data: bytes, kind: str) -> av.container.InputContainer:
-    """`data` with FFmpeg, as a context manager; it has at least one stream of the `kind`, audio or video.
+    """Open `data` with FFmpeg, as a context manager; it has at least one stream of the `kind`, audio or video.
 
     `name` is what messages call it.
 

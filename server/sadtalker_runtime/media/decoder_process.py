@@ -34,7 +34,7 @@ class Limits:
     """Limits of a process that decodes."""
 
     data_bytes: int = 3 << 30
-    """Of heap and stacks. A picture of 64 megapixels takes up to half of it, the largest upload a sixth."""
+    """Bytes of heap and stacks. A picture of 64 megapixels takes up to half of it, the largest upload a sixth."""
     cpu_seconds: int = 60
     """Processor time for one answer. All speech of ten minutes takes about one."""
     clock_seconds: float = 120.0

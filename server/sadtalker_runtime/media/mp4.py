@@ -95,7 +95,7 @@ class FragmentedMp4:
         return round(self._frames * SOUND_PER_FRAME / AAC_BLOCK)
 
     def write(self, pictures: Iterable[Array]) -> bytes:
-        """The fragment of the next frames and their sound.
+        """Return the fragment of the next frames and their sound.
 
         Args:
             pictures: of uint8 [height, width, 3], RGB; none is needed any more when the next one is asked for.
@@ -116,7 +116,7 @@ class FragmentedMp4:
         return self._mux(packets, self._sound_until(self._sound_blocks if last else None))
 
     def close(self) -> None:
-        """Lets go of the encoders."""
+        """Release the encoders."""
         self._encoders.close()
 
     def _sound_until(self, blocks: int | None) -> list[av.Packet]:

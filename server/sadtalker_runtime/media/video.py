@@ -24,7 +24,7 @@ class Video:
     """A video whose length is known and of which nothing is decoded yet."""
 
     name: str
-    """Of the input that brought it, for messages."""
+    """Name of the input that brought it, for messages."""
     data: bytes
     frames: int
     """Pictures at 25 per second, at least 1."""
@@ -33,7 +33,7 @@ class Video:
     sound: Sound | None
 
     def pictures(self) -> Iterator[Array]:
-        """`frames` pictures at 25 per second, upright, with square pixels: uint8 [height, width, 3], RGB.
+        """Yield `frames` pictures at 25 per second, upright, with square pixels: uint8 [height, width, 3], RGB.
 
         Each is the one that a player shows at that time: of 60 per second some are left out, of 10 some come twice.
         Like in FFmpeg's own tools, packets that do not decode are left out.
@@ -68,7 +68,7 @@ class Video:
 
 
 def inspect(name: str, data: bytes, max_seconds: float) -> Video:
-    """The first video stream in `data`; `name` is what messages call it. No picture is decoded.
+    """Return the first video stream in `data`; `name` is what messages call it. No picture is decoded.
 
     Raises:
         InputError: nothing FFmpeg can read, no video stream, no frames, too large or small, or too long.
@@ -111,7 +111,7 @@ def _decoded(name: str, container: av.container.InputContainer, stream: av.Video
 
 
 def _rate(stream: av.VideoStream) -> float:
-    """Frames per second, where there are no time stamps."""
+    """Return the frames per second, where there are no time stamps."""
     return float(stream.average_rate or stream.guessed_rate or FRAME_RATE)
 
 

@@ -87,14 +87,14 @@ def session_options(config: Config) -> ort.SessionOptions:
 
 
 def one_item_per_run(config: Config) -> bool:
-    """The parameter of that name."""
+    """Return the parameter of that name."""
     if (value := _whole_number(config, "one_item_per_run")) > 1:
         raise ValueError(f"parameter one_item_per_run must be 0 or 1, not {value}")
     return bool(value)
 
 
 def execution_providers(config: Config, instance_kind: str, device_id: str) -> list[Provider]:
-    """Execution providers of one instance, first choice first; what they cannot run falls to the CPU provider.
+    """Return the execution providers of an instance, first choice first; the CPU provider takes the rest.
 
     A GPU instance takes the gpu_execution_accelerators and always ends in CUDA, a CPU instance takes the
     cpu_execution_accelerators.

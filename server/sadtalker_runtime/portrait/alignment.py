@@ -1,5 +1,8 @@
-"""Places a face for 3-D reconstruction: weak perspective from five landmarks (Deng et al., "Accurate 3D Face
-Reconstruction with Weakly-Supervised Learning", https://github.com/sicxu/Deep3DFaceRecon_pytorch)."""
+"""Places a face for 3-D reconstruction: weak perspective from five landmarks.
+
+Deng et al., "Accurate 3D Face Reconstruction with Weakly-Supervised Learning",
+https://github.com/sicxu/Deep3DFaceRecon_pytorch.
+"""
 
 import numpy as np
 from PIL import Image
@@ -22,14 +25,14 @@ MEAN_LANDMARKS = np.array(
 
 
 def five_landmarks(points68: Array) -> Array:
-    """Left eye, right eye, nose tip, left and right mouth corner [5, 2] of 68 iBUG landmarks [68, 2]."""
+    """Return the left eye, right eye, nose tip, left and right mouth corner [5, 2] of 68 iBUG landmarks [68, 2]."""
     points = np.asarray(points68, np.float64)
     eyes = points[[36, 39]].mean(0), points[[42, 45]].mean(0)
     return np.stack([*eyes, points[30], points[48], points[54]])
 
 
 def align(picture: Array, landmarks: Array) -> tuple[Array, Array]:
-    """Scales and shifts a face so that its landmarks lie where the mean 3-D face's project to.
+    """Scale and shift a face so that its landmarks lie where the mean 3-D face's project to.
 
     Args:
         picture: uint8 [height, width, 3].

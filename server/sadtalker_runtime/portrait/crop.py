@@ -35,13 +35,13 @@ class Crop:
 
 
 def eyes_and_mouth(points68: Array) -> Array:
-    """Left eye's and right eye's centre, left and right mouth corner [4, 2] of 68 iBUG landmarks [68, 2]."""
+    """Return the left eye's and right eye's centre, left and right mouth corner [4, 2] of 68 iBUG landmarks [68, 2]."""
     points = np.asarray(points68, np.float64)
     return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[48], points[54]])
 
 
 def crop_geometry(points: Array, width: int, height: int, output_size: int = OUTPUT_SIZE) -> Crop:
-    """The cut for a face in a picture.
+    """Return the cut for a face in a picture.
 
     Args:
         points: left and right eye, left and right mouth corner [4, 2], pixels.

@@ -9,7 +9,7 @@ OVERLAP = 0.4  # intersection over union of two boxes on the same face
 
 
 def distinct(boxes: Floats, scores: Floats, confidence: float = CONFIDENCE, overlap: float = OVERLAP) -> list[int]:
-    """Which candidates are faces, the most confident first.
+    """Return which candidates are faces, the most confident first.
 
     Args:
         boxes: left, top, right, bottom [P, 4].

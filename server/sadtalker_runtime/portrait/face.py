@@ -24,7 +24,7 @@ class Face:
 
 
 def choose(faces: Sequence[Face], index: int, width: int, height: int) -> Face:
-    """The face that is meant by `index`: counted from left to right from 0 on, or `MAIN`.
+    """Return the face that is meant by `index`: counted from left to right from 0 on, or `MAIN`.
 
     Raises:
         InputError: there is none, or not so many, in the picture of `width` x `height` pixels.

@@ -21,7 +21,7 @@ class FaceFinder:
         self._haar, self._retina = HaarFinder(), RetinaFinder(call)
 
     def find(self, picture: Array, index: int) -> Face:
-        """The face that `index` means, see `choose`, in a picture uint8 [height, width, 3], RGB."""
+        """Return the face that `index` means, see `choose`, in a picture uint8 [height, width, 3], RGB."""
         learned = self._installed(DETECTOR)
         finder = self._retina if learned else self._haar
         height, width = picture.shape[:2]

@@ -24,7 +24,7 @@ class HaarFinder:
         self._cascade = cv2.CascadeClassifier(str(cascades / "haarcascade_frontalface_default.xml"))
 
     def faces(self, picture: Array) -> list[Face]:
-        """Frontal faces in a picture uint8 [height, width, 3], RGB.
+        """Return the frontal faces in a picture uint8 [height, width, 3], RGB.
 
         The main one is the most confident: the largest box is often a chance find.
         """

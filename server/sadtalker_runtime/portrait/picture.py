@@ -19,7 +19,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pil
 
 
 def decode(data: bytes) -> Array:
-    """The picture in `data` as uint8 [height, width, 3], RGB, upright, transparency over white.
+    """Return the picture in `data` as uint8 [height, width, 3], RGB, upright, transparency over white.
 
     The size is read from the header and checked before any pixel is decoded.
 

@@ -27,7 +27,7 @@ class RetinaFinder:
         self._call = call
 
     def faces(self, picture: Array) -> list[Face]:
-        """Faces in a picture uint8 [height, width, 3], RGB; the main one is the largest."""
+        """Return the faces in a picture uint8 [height, width, 3], RGB; the main one is the largest."""
         height, width = picture.shape[:2]
         scale = SEARCH_SIDE / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -46,7 +46,7 @@ class RetinaFinder:
 
 
 def aligned(call: Call, picture: Array, face: Face) -> Face:
-    """The face with its 68 landmarks, and with the five of `landmarks` from them."""
+    """Return the face with its 68 landmarks, and with the five of `landmarks` from them."""
     height, width = picture.shape[:2]
     left, top = (int(max(edge, 0)) for edge in face.box[:2])
     right, bottom = int(min(face.box[2], width)), int(min(face.box[3], height))

@@ -14,7 +14,7 @@ FRAMES_PER_MINUTE = FRAME_RATE * 60
 
 
 def blink_curve(frames: int, seed: int) -> Array:
-    """How far the eyes are closed in every frame of a clip: float32 [frames], in [0, 1].
+    """Return how far the eyes are closed in every frame of a clip: float32 [frames], in [0, 1].
 
     Gaps are drawn from 10 to 69 frames. Only a blink at the very end depends on how long the clip is, so that speech
     that is still being spoken blinks as its recording would.
@@ -26,7 +26,7 @@ def blink_curve(frames: int, seed: int) -> Array:
 
 
 def blink_curve_at_rate(frames: int, per_minute: float, seed: int) -> Array:
-    """As `blink_curve`, so many blinks per minute on average; gaps are drawn from half to one and a half times theirs.
+    """Return a `blink_curve` with so many blinks per minute; gaps are drawn from half to 1.5 times their mean.
 
     The first gap may be shorter, so that clips of any length blink at that rate.
     """
@@ -45,7 +45,7 @@ def blink_curve_at_rate(frames: int, per_minute: float, seed: int) -> Array:
 
 
 def blink_curve_at_times(frames: int, seconds: Array) -> Array:
-    """As `blink_curve`, with eyes that begin to close at the given times; those outside of the clip are left out."""
+    """Return a `blink_curve` with eyes that begin to close at given times; those outside of the clip are left out."""
     curve = np.zeros(frames + len(BLINK), np.float32)
     for start in (round(at * FRAME_RATE) for at in seconds):
         if 0 <= start < frames:
@@ -55,7 +55,7 @@ def blink_curve_at_times(frames: int, seconds: Array) -> Array:
 
 
 def _after_gaps(frames: int, gap: Callable[[], int]) -> Array:
-    """Blinks, each after `gap()` open frames, as long as the last is followed by an open frame."""
+    """Return blinks, each after `gap()` open frames, as long as the last is followed by an open frame."""
     curve = np.zeros(frames, np.float32)
     end = 0
     while True:

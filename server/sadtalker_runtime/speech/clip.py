@@ -45,16 +45,16 @@ class Clip:
         return frame_count(len(self.waveform))
 
     def check_range(self, start: int, stop: int) -> None:
-        """Raises InputError unless frames [start, stop) are some of this clip's."""
+        """Raise InputError unless frames [start, stop) are some of this clip's."""
         if not 0 <= start < stop <= self.frames:
             raise InputError(f"frames: expected a range within 0 to {self.frames}, got {start} to {stop}")
 
     def expression_inputs(self, start: int, stop: int, guides: dict[str, Array]) -> dict[str, Array]:
-        """Inputs of `audio2exp` for frames [start, stop), by tensor name; `guides` are those of the same frames."""
+        """Return inputs of `audio2exp` for frames [start, stop), by tensor name; `guides` are for the same frames."""
         return {"mel": mel_windows(self.waveform, start, stop), **guides}
 
     def guides(self, frames: int, blink: Array, reference: Array | None = None) -> dict[str, Array]:
-        """What `audio2exp` is told about some frames besides their speech, by tensor name.
+        """Return what `audio2exp` is told about some frames besides their speech, by tensor name.
 
         Args:
             blink: float32 [frames], how far the eyes are closed in each of them.
@@ -74,7 +74,7 @@ class Clip:
         return guides
 
     def pose_inputs(self, chunks: list[PoseChunk]) -> dict[str, Array]:
-        """Inputs of `audio2pose` for some chunks, by tensor name."""
+        """Return the inputs of `audio2pose` for some chunks, by tensor name."""
         first = min(chunk.heard[0] for chunk in chunks)
         mels = mel_windows(self.waveform, first, chunks[-1].stop)
         return {
@@ -85,7 +85,7 @@ class Clip:
         }
 
     def pose(self, start: int, stop: int, chunks: list[PoseChunk], motion: Array) -> Array:
-        """Smoothed pose of frames [start, stop).
+        """Return the smoothed pose of frames [start, stop).
 
         Args:
             chunks: those that give the frames of `smoothing_range(start, stop, ...)`.

@@ -22,12 +22,12 @@ WINDOW = 16  # columns a video frame sees, 0.2 s
 
 
 def frame_count(samples: int) -> int:
-    """Video frames that a recording of so many 16 kHz samples fills."""
+    """Return how many video frames a recording of so many 16 kHz samples fills."""
     return samples // SAMPLES_PER_FRAME
 
 
 def mel_spectrogram(waveform: Array, start: int = 0, stop: int | None = None) -> Array:
-    """Columns [start, stop) of the mel spectrogram, all of them by default.
+    """Return the columns [start, stop) of the mel spectrogram, all of them by default.
 
     Args:
         waveform: float32 [samples], 16 kHz, in [-1, 1]; only the part that the columns need is read.
@@ -56,7 +56,7 @@ def mel_spectrogram(waveform: Array, start: int = 0, stop: int | None = None) ->
 
 
 def mel_windows(waveform: Array, start: int, stop: int) -> Array:
-    """What video frames [start, stop) see of a recording.
+    """Return what video frames [start, stop) see of a recording.
 
     Args:
         waveform: float32 [samples], 16 kHz, in [-1, 1]; what does not fill a video frame is left out.
@@ -76,7 +76,7 @@ def mel_windows(waveform: Array, start: int, stop: int) -> Array:
 
 @cache
 def _mel_filters() -> Array:
-    """Slaney's auditory filters (Auditory Toolbox, 1998), of equal area: [80, 401]."""
+    """Return Slaney's auditory filters (Auditory Toolbox, 1998), of equal area: [80, 401]."""
     edges = _to_hertz(np.linspace(_to_mel(LOWEST), _to_mel(HIGHEST), BANDS + 2))
     bins = np.fft.rfftfreq(FFT_SIZE, 1 / SPEECH_RATE)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]

@@ -31,7 +31,7 @@ class PoseChunk:
 
 
 def pose_chunks(start: int, stop: int, frames: int) -> list[PoseChunk]:
-    """The chunks that give the pose of frames [start, stop) of a clip.
+    """Return the chunks that give the pose of frames [start, stop) of a clip.
 
     The last chunk of a clip is seldom full: it hears the clip's final 32 frames again and only its tail is
     new. A clip with fewer than 32 moving frames repeats the speech of the first of them in front.
@@ -45,12 +45,12 @@ def pose_chunks(start: int, stop: int, frames: int) -> list[PoseChunk]:
 
 
 def pose_latent(seed: int, chunk: int) -> Array:
-    """The latent of one chunk: float32 [64], standard normal, independent of the clip's length."""
+    """Return the latent of one chunk: float32 [64], standard normal, independent of the clip's length."""
     return np.random.default_rng([seed, chunk]).standard_normal(LATENT_SIZE).astype(np.float32)
 
 
 def smoothing_range(start: int, stop: int, frames: int) -> tuple[int, int]:
-    """Frames that must be known so that `smooth` gives [start, stop) as it would in the whole clip."""
+    """Return the frames that must be known so that `smooth` gives [start, stop) as it would in the whole clip."""
     reach = SMOOTHING_WINDOW // 2
     low, high = max(start - reach, 0), min(stop + reach, frames)
     if start < reach:  # the ends of a clip are fitted to its outermost window

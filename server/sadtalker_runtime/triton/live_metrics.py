@@ -1,4 +1,4 @@
-"""What the server's metrics page tells about live sessions."""
+"""Metrics of live sessions on the server's metrics page."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class LiveMetrics:
         self._sessions.increment(1)
 
     def session_ended(self, outcome: str) -> None:
-        """`outcome`: one of OUTCOMES."""
+        """Count a finished one; `outcome` is one of OUTCOMES."""
         self._sessions.increment(-1)
         self._ended[outcome].increment(1)
 

@@ -1,4 +1,4 @@
-"""What the server's metrics page tells about videos, next to Triton's own counters."""
+"""Metrics of videos on the server's metrics page, next to Triton's own counters."""
 
 import time
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Metrics:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times one run of a stage that does not fail."""
+        """Time one run of a stage that does not fail."""
         start = time.perf_counter()
         yield
         seconds = time.perf_counter() - start
@@ -68,7 +68,7 @@ class Metrics:
         self._in_flight.increment(1)
 
     def video_ended(self, outcome: str) -> None:
-        """`outcome`: one of OUTCOMES."""
+        """Count a finished one; `outcome` is one of OUTCOMES."""
         self._in_flight.increment(-1)
         self._videos[outcome].increment(1)
 

@@ -166,7 +166,7 @@ class TritonPythonModel:
         video_record.write(record.fields(outcome, message), self._log_format)
 
     async def _answer(self, sender: Any, inputs: dict[str, Any], record: VideoRecord, context: str | None) -> None:
-        """Sends a video's fragments; on failure, the one error."""
+        """Send a video's fragments; on failure, the one error."""
         outcome, message = "finished", None
         code = None
         video = asyncio.current_task()

@@ -227,7 +227,7 @@ class TritonPythonModel:
         looked = time.monotonic()
 
         def gone() -> bool:
-            """Whether nobody listens any more, or the launcher has the sessions ended (looked up twice a second)."""
+            """Return whether nobody listens any more, or the launcher ends the sessions (looked up twice a second)."""
             nonlocal looked
             if time.monotonic() - looked > ORDER_POLL_SECONDS:
                 looked = time.monotonic()
@@ -275,7 +275,7 @@ def _response(frame: Frame, video: bytes, muxed: bool, size: tuple[int, int], en
 
 
 def _value(tensor: Any) -> Any:
-    """A file, text, number or truth value of a tensor [1, 1]; of others, [1, n], a copy without the first axis."""
+    """Return the file, text, number or truth value of a tensor [1, 1]; of others a copy without the first axis."""
     array = tensor.as_numpy()
     if array.shape != (1, 1) or tensor.name() in SPEECH:
         return array[0].copy()

@@ -20,7 +20,7 @@ LONGEST_REASON = 200
 
 @dataclass
 class VideoRecord:
-    """What is known of one video while it is made."""
+    """Facts about one video while it is made."""
 
     request_id: str = ""
     """As the client has set it."""
