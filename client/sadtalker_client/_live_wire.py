@@ -183,7 +183,8 @@ def received_request(session: int, frames: int) -> Any:
 
 def close_request(session: int) -> Any:
     """Return the request that ends the sequence, after the session's last frame."""
-    request = _request(session, "close")
+    request = control_request(session, "end")  # Triton's Python backend refuses a request without any input
+    request.id = "close"
     request.parameters["sequence_end"].bool_param = True
     return request
 
