@@ -57,8 +57,8 @@ class Options(TypedDict, total=False):
     speech_model: str | None
     """Which of the server's models gives expression and pose for speech; by default audio2coeff, SadTalker's own."""
     coefficients: npt.ArrayLike | None
-    """The coefficients that move the face instead: float32 [frames, 70], as a client's `coefficients` returns them. Speech
-    is then only heard."""
+    """The coefficients that move the face instead: float32 [frames, 70], as a client's `coefficients` returns them.
+    Speech is then only heard."""
     size: int | None
     """Width and height of the picture in pixels; it must be what the server renders."""
     crop: str | None
