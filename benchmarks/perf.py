@@ -24,7 +24,7 @@ from perf_analyzer.session import measure
 from perf_analyzer.tool import ToolError, obtain
 from rich.console import Console
 from sadtalker_runtime.manifest import MANIFEST, read_manifest
-from sadtalker_server import Server, ServerError
+from sadtalker_server import LaunchError, Server
 from tritonclient.utils import InferenceServerException
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,7 @@ def main() -> int:
             frames = round(args.seconds * FRAMES_PER_SECOND)
             scenarios = [SCENARIOS[name] for name in args.models]
             result |= measure(bench, scenarios, kinds, frames, lambda level: console.print(line(level), soft_wrap=True))
-    except (ToolError, ServerError, InferenceServerException, subprocess.CalledProcessError) as error:
+    except (ToolError, LaunchError, InferenceServerException, subprocess.CalledProcessError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     whole = args.scenario == "all" and len(args.models) == len(SCENARIOS) and result["complete"]

@@ -1,6 +1,6 @@
 """Starts, watches and stops a real tritonserver over this project's model repository."""
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 from sadtalker_server._server import Server
 
-__all__ = ["Server", "ServerError"]
+__all__ = ["LaunchError", "Server"]

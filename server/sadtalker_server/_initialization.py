@@ -10,7 +10,7 @@ from pathlib import Path
 from sadtalker_runtime.bundle import BundleError, unpack
 from sadtalker_runtime.manifest import MANIFEST, Manifest, ManifestError, read_manifest, write_manifest
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 
 _TEXTS = ("*/config.pbtxt", "*/configs/*.pbtxt", "*/1/model.py")
 _NETWORKS = "*/1/model*.onnx"
@@ -43,14 +43,14 @@ def initialize(
         force: whether to replace files that differ.
         on_progress: called with the number of files done and the number of all.
 
-    Raises ServerError where the folder holds something else, or files that differ; it is unchanged then.
+    Raises LaunchError where the folder holds something else, or files that differ; it is unchanged then.
     """
     _check_folder(repository)
     source, bundle = _packaged("sadtalker_server", "model_repository"), _packaged("sadtalker_runtime", "demo")
     try:
         demo = read_manifest(bundle)
     except ManifestError as error:
-        raise ServerError(f"this installation is incomplete: {error}") from error
+        raise LaunchError(f"this installation is incomplete: {error}") from error
     texts = {path.relative_to(source): path.read_bytes() for pattern in _TEXTS for path in source.glob(pattern)}
     ordered = sorted(texts, key=lambda path: (path != _OURS, path))
     differing = [path for path in ordered if _differs(repository / path, texts[path])]
@@ -63,7 +63,7 @@ def initialize(
         damaged = [repository / MANIFEST] if (repository / MANIFEST).exists() else []
         differing += [path.relative_to(repository) for path in [*damaged, *sorted(unlisted)]]
     if differing and not force:
-        raise ServerError(
+        raise LaunchError(
             f"{repository} differs from what this version writes in {_count(differing)}: {_list(differing)}. "
             "Nothing was changed; --force replaces them, or take another folder"
         )
@@ -82,7 +82,7 @@ def initialize(
                 written += _write(repository / file.model / "1" / file.name, file.content)
                 on_progress(done := done + 1, total)
         except BundleError as error:
-            raise ServerError(f"this installation is incomplete: {error}") from error
+            raise LaunchError(f"this installation is incomplete: {error}") from error
         write_manifest(repository, demo)
         written += 1
     held = demo if present is None or networks else present
@@ -91,9 +91,9 @@ def initialize(
 
 def _check_folder(repository: Path) -> None:
     if repository.exists() and not repository.is_dir():
-        raise ServerError(f"{repository} is a file; expected a folder, or a name for a new one")
+        raise LaunchError(f"{repository} is a file; expected a folder, or a name for a new one")
     if repository.is_dir() and any(repository.iterdir()) and not (repository / _OURS).is_file():
-        raise ServerError(
+        raise LaunchError(
             f"{repository} is neither empty nor a model repository of ours (it has no {_OURS}): "
             "give a new or an empty folder"
         )
@@ -108,7 +108,7 @@ def _packaged(package: str, name: str) -> Path:
     """Return a folder of a package's data."""
     folder = Path(str(files(package) / name))
     if not folder.is_dir():
-        raise ServerError(f"this installation is incomplete: {folder} is missing")
+        raise LaunchError(f"this installation is incomplete: {folder} is missing")
     return folder
 
 

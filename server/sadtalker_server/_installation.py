@@ -16,7 +16,7 @@ from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 
 _OUR_BACKEND = '''"""Triton's entry to the backend; the code is in `sadtalker_runtime.onnx_backend.model`."""
 
@@ -42,7 +42,7 @@ def find_tritonserver(choice: str, folder: Path) -> Installation:
     """Return the tritonserver that `choice` names: "auto" (PATH first), "embedded", or the path of a binary.
 
     `folder`: an empty folder for backends that must be put together; it must outlive the server.
-    Raises ServerError when there is none or it cannot run here.
+    Raises LaunchError when there is none or it cannot run here.
     """
     if choice == "auto":
         choice = shutil.which("tritonserver") or "embedded"
@@ -50,7 +50,7 @@ def find_tritonserver(choice: str, folder: Path) -> Installation:
         return _embedded(folder)
     binary = Path(choice).resolve()
     if not os.access(binary, os.X_OK) or binary.is_dir():
-        raise ServerError(f"tritonserver: {choice} is no executable file")
+        raise LaunchError(f"tritonserver: {choice} is no executable file")
     own = binary.parent.parent / "backends"
     backends = None
     if not (own / "onnxruntime").exists():
@@ -64,7 +64,7 @@ def _embedded(folder: Path) -> Installation:
     _check_platform()
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
-        raise ServerError(f"no tritonserver on PATH, and none embedded: {_SERVER_EXTRA}")
+        raise LaunchError(f"no tritonserver on PATH, and none embedded: {_SERVER_EXTRA}")
     _check_numpy()
     # Symbolic links would not do: Triton refuses a backend library that lies outside its backend's folder.
     root = Path(spec.origin).parent / "tritonserver"
@@ -73,7 +73,7 @@ def _embedded(folder: Path) -> Installation:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not (stubs / version).is_dir():
         known = ", ".join(sorted(stub.name for stub in stubs.iterdir()))
-        raise ServerError(f"the embedded tritonserver has no stub for Python {version}, only for {known}")
+        raise LaunchError(f"the embedded tritonserver has no stub for Python {version}, only for {known}")
     shutil.copy2(stubs / version / "triton_python_backend_stub", folder / "python")
 
     libraries = [str(root.parents[1] / "nvidia_pytriton.libs"), *_libpython_folder(version)]
@@ -100,25 +100,25 @@ def _add_onnxruntime(folder: Path) -> Path:
 def _onnxruntime_has_cuda() -> bool:
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
-        raise ServerError(f"the embedded tritonserver needs onnxruntime: {_SERVER_EXTRA}")
+        raise LaunchError(f"the embedded tritonserver needs onnxruntime: {_SERVER_EXTRA}")
     return Path(spec.origin).with_name("capi").joinpath("libonnxruntime_providers_cuda.so").is_file()
 
 
 def _check_platform() -> None:
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
-        raise ServerError(f"the embedded tritonserver runs on Linux x86_64, this is {system} {machine}; {_CONTAINER}")
+        raise LaunchError(f"the embedded tritonserver runs on Linux x86_64, this is {system} {machine}; {_CONTAINER}")
     name, version = platform.libc_ver()
     if name != "glibc" or tuple(map(int, version.split(".")[:2])) < _GLIBC:
         needed = ".".join(map(str, _GLIBC))
         found = f"{name} {version}".strip() or "another C library"
-        raise ServerError(f"the embedded tritonserver needs glibc {needed} or newer, this is {found}; {_CONTAINER}")
+        raise LaunchError(f"the embedded tritonserver needs glibc {needed} or newer, this is {found}; {_CONTAINER}")
 
 
 def _check_numpy() -> None:
     numpy = importlib.metadata.version("numpy")
     if not numpy.startswith("1."):
-        raise ServerError(
+        raise LaunchError(
             f"numpy {numpy} is installed, but the embedded tritonserver passes empty tensors to numpy 2: "
             "pip install 'numpy<2'"
         )
@@ -132,7 +132,7 @@ def _libpython_folder(version: str) -> list[str]:
             return [folder]
     if find_library(f"python{version}") == name:
         return []
-    raise ServerError(
+    raise LaunchError(
         f"the embedded tritonserver needs {name}, which this Python ({sys.base_prefix}) lacks: install the package "
         f"libpython{version} (Debian, Ubuntu), or build Python with PYTHON_CONFIGURE_OPTS=--enable-shared (pyenv)"
     )

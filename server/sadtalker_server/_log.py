@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 
 _LOADED = re.compile(r"\"successfully loaded '([^']+)'")
 _FAILED = re.compile(r"\"(failed to load '[^']+' version .*)\"$", re.MULTILINE)
@@ -22,7 +22,7 @@ _FLUSH_SECONDS = 2.0
 class Log:
     """Where tritonserver's log goes: a file, a temporary file (`log_file` None), or standard error ("stderr").
 
-    Raises ServerError when the file cannot be written.
+    Raises LaunchError when the file cannot be written.
     """
 
     def __init__(self, log_file: Path | str | None) -> None:
@@ -39,7 +39,7 @@ class Log:
             try:
                 self.path.write_bytes(b"")
             except OSError as error:
-                raise ServerError(f"log file {log_file} cannot be written: {error.strerror}") from error
+                raise LaunchError(f"log file {log_file} cannot be written: {error.strerror}") from error
 
     @contextmanager
     def open(self) -> Iterator[int]:

@@ -5,11 +5,11 @@ import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 
 
 def choose_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Return ports by service name, 0 replaced by a free one; raises ServerError for one that cannot be bound."""
+    """Return ports by service name, 0 replaced by a free one; raises LaunchError for one that cannot be bound."""
     chosen = {}
     with ExitStack() as held:  # all held until all are known, so that no two services get the same
         for service, port in wanted.items():
@@ -18,6 +18,6 @@ def choose_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
             except (OSError, OverflowError) as error:
                 taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
                 reason = "already in use; 0 takes a free one" if taken else error
-                raise ServerError(f"{service} port {port} on {host}: {reason}") from error
+                raise LaunchError(f"{service} port {port} on {host}: {reason}") from error
             chosen[service] = listener.getsockname()[1]
     return chosen

@@ -9,7 +9,7 @@ from sadtalker_runtime.configurations.variants import VARIANTS
 from sadtalker_runtime.manifest import MANIFEST, ManifestError, read_manifest
 from tritonclient.grpc import model_config_pb2
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ def check_repository(path: Path, config_name: str | None) -> Repository:
 
     A network whose configuration has the parameter `optional` may be without a file.
 
-    Raises ServerError, naming every network whose file is missing or differs from `exported.json`.
+    Raises LaunchError, naming every network whose file is missing or differs from `exported.json`.
     """
     folders = sorted(config.parent for config in path.glob("*/config.pbtxt"))
     if not folders:
-        raise ServerError(
+        raise LaunchError(
             f"{path} is no model repository: it has no <model>/config.pbtxt. To write one with small demo networks: "
             f"sadtalker-server init {path}; to serve another: sadtalker-server --model-repository DIR"
         )
@@ -41,7 +41,7 @@ def check_repository(path: Path, config_name: str | None) -> Repository:
         (folder / "configs" / f"{config_name}.pbtxt").is_file() for folder in folders
     ):
         known = sorted({variant.stem for variant in path.glob("*/configs/*.pbtxt")})
-        raise ServerError(f"no model in {path} has a configuration '{config_name}': there are {known or 'none'}")
+        raise LaunchError(f"no model in {path} has a configuration '{config_name}': there are {known or 'none'}")
 
     configs = {folder.name: read_config(folder, config_name) for folder in folders}
     networks = {name: path / name / "1" / file for name, config in configs.items() if (file := _network_file(config))}
@@ -54,7 +54,7 @@ def check_repository(path: Path, config_name: str | None) -> Repository:
     installed = {name: config for name, config in configs.items() if name not in not_installed}
     engines = [networks[name] for name, config in installed.items() if config.platform == "tensorrt_plan"]
     if missing := [str(engine) for engine in engines if not engine.is_file()]:
-        raise ServerError(
+        raise LaunchError(
             f"no engine {', '.join(missing)}; run where the GPU is: sadtalker-export tensorrt --repository {path}"
         )
     onnx = {name: networks[name] for name, config in installed.items() if config.backend == "onnxruntime"}
@@ -77,27 +77,27 @@ def _network_file(config: Any) -> str | None:
 
 
 def read_config(folder: Path, config_name: str | None) -> Any:
-    """Return the ModelConfig that Triton chooses for the model in `folder`; raises ServerError if it is none."""
+    """Return the ModelConfig that Triton chooses for the model in `folder`; raises LaunchError if it is none."""
     variant = folder / "configs" / f"{config_name}.pbtxt"
     file = variant if config_name is not None and variant.is_file() else folder / "config.pbtxt"
     try:
         return text_format.Parse(file.read_text(), model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
-        raise ServerError(f"{file} is no Triton model configuration: {error}") from error
+        raise LaunchError(f"{file} is no Triton model configuration: {error}") from error
 
 
 def _check_networks(repository: Path, networks: dict[str, Path], config_name: str | None) -> str:
     manifest = repository / MANIFEST
     command = "run: sadtalker-export onnx --weights {} --repository " + str(repository)
     if not manifest.is_file():
-        raise ServerError(
+        raise LaunchError(
             f"{manifest} is missing, so {', '.join(networks)} were not exported yet. Small demo networks: "
             f"sadtalker-server init {repository}; others: sadtalker-export onnx --weights DIR --repository {repository}"
         )
     try:
         exported = read_manifest(repository)
     except ManifestError as error:
-        raise ServerError(f"{error}; {command.format('demo')}") from error
+        raise LaunchError(f"{error}; {command.format('demo')}") from error
     preset = exported.preset
 
     problems = []
@@ -116,5 +116,5 @@ def _check_networks(repository: Path, networks: dict[str, Path], config_name: st
             )
     if problems:
         export = VARIANTS[config_name].export if config_name in VARIANTS else ""
-        raise ServerError("\n".join([*problems, f"{command.format(preset)} {export}".rstrip()]))
+        raise LaunchError("\n".join([*problems, f"{command.format(preset)} {export}".rstrip()]))
     return preset

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 from sadtalker_server._server import Server
 
 _FIRST_PAUSE_SECONDS = 1.0
@@ -36,7 +36,7 @@ def _start_again(server: Server, pause: float, report: Callable[[str], None]) ->
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         try:
             server.restart()
-        except ServerError as error:
+        except LaunchError as error:
             report(f"{error}\nstarting again in {pause:g} s")
         else:
             return pause

@@ -7,7 +7,7 @@ tritonserver and its models (CVE-2025-23319, CVE-2025-23320), and the logging pr
 import os
 import secrets
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 
 KEY_VARIABLE = "SADTALKER_ADMIN_KEY"
 
@@ -20,13 +20,13 @@ _SHORTEST_KEY = 8
 def choose_key(given: str | None) -> str:
     """Return `given`, else the variable SADTALKER_ADMIN_KEY, else a random key.
 
-    Raises ServerError unless a key has at least 8 characters, all of printable ASCII (gRPC sends no others).
+    Raises LaunchError unless a key has at least 8 characters, all of printable ASCII (gRPC sends no others).
     """
     key = given if given is not None else os.environ.get(KEY_VARIABLE)
     if key is None:
         return secrets.token_hex(32)
     if len(key) < _SHORTEST_KEY or not (key.isascii() and key.isprintable()) or key != key.strip():
-        raise ServerError(
+        raise LaunchError(
             f"the admin key has {len(key)} characters: expected at least {_SHORTEST_KEY} of printable ASCII, without "
             "spaces around them"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sadtalker_server._backend_check import check_configurations
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 from sadtalker_server._front import Front, Page
 from sadtalker_server._installation import Installation, find_tritonserver
 from sadtalker_server._log import Log, loaded_models
@@ -52,7 +52,7 @@ class Server:
         extra_arguments: further arguments of tritonserver, which win over the ones made here.
         on_progress: called with the number of models loaded and the number of all, while they load.
 
-    Entering raises ServerError when the repository is incomplete, a port is taken, no tritonserver can run here, or
+    Entering raises LaunchError when the repository is incomplete, a port is taken, no tritonserver can run here, or
     it fails to become ready; leaving raises it when a process had died, or when requests were still in flight after
     `exit_timeout_secs`. tritonserver is killed when the thread that started it ends.
     """
@@ -190,20 +190,20 @@ class Server:
             if self._log_file is None and self.log_path is not None:
                 self.log_path.unlink(missing_ok=True)
         elif not isinstance(error, Exception):  # an error of the `with` block tells more than this one
-            raise ServerError(self._log.explain(self.failure or f"tritonserver {cut} (exit code {self.exit_code})"))
+            raise LaunchError(self._log.explain(self.failure or f"tritonserver {cut} (exit code {self.exit_code})"))
 
     def wait(self) -> None:
         """Return when a process has died and the others have been killed; `failure` says which."""
         self._ended.wait()
 
     def restart(self) -> None:
-        """Start tritonserver again, on the same ports, once `wait` has returned; raises ServerError."""
+        """Start tritonserver again, on the same ports, once `wait` has returned; raises LaunchError."""
         self._restarts += 1
         self._phase, self._dead, self._videos = "starting", [], None
         (self._workspace.path / "orders").unlink(missing_ok=True)
         try:
             self._start()
-        except ServerError:
+        except LaunchError:
             self._dead = ["tritonserver"]
             raise
 
@@ -219,7 +219,7 @@ class Server:
     @property
     def _running(self) -> Tritonserver:
         if self._run is None:
-            raise ServerError("the server was not started: use it as a context manager")
+            raise LaunchError("the server was not started: use it as a context manager")
         return self._run
 
     @property
@@ -241,7 +241,7 @@ class Server:
                     self._client_host, grpc_port, metrics_port, self._start_timeout_secs, self._show_progress
                 )
                 break
-            except ServerError:
+            except LaunchError:
                 by_chance = run.failed_by_chance()
                 run.kill()
                 self._workspace.remove_regions()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 from sadtalker_server._http import get
 from sadtalker_server._log import Log
 from sadtalker_server._processes import Stub, find_stubs, is_alive
@@ -53,15 +53,15 @@ class Tritonserver:
     ) -> None:
         """Return when all models are loaded and the given ports answer; `poll` is called now and then.
 
-        Raises ServerError when the process ends or `timeout` seconds are over.
+        Raises LaunchError when the process ends or `timeout` seconds are over.
         """
         deadline = time.monotonic() + timeout
         while not _answers(host, grpc_port, metrics_port):
             if (code := self.process.poll()) is not None:
                 self._log.flush()
-                raise ServerError(self._log.explain(f"tritonserver failed to start (exit code {code})"))
+                raise LaunchError(self._log.explain(f"tritonserver failed to start (exit code {code})"))
             if time.monotonic() > deadline:
-                raise ServerError(self._log.explain(f"tritonserver was not ready within {timeout:g} s"))
+                raise LaunchError(self._log.explain(f"tritonserver was not ready within {timeout:g} s"))
             poll()
             time.sleep(_POLL_SECONDS)
         self._stubs = find_stubs(self.process.pid)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sadtalker_runtime.version import VERSION
 
-from sadtalker_server import Server, ServerError
+from sadtalker_server import LaunchError, Server
 from sadtalker_server._initialization import example, initialize
 from sadtalker_server._restart import serve
 from sadtalker_server._restriction import KEY_VARIABLE
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             serve(server, options.restart == "always", report)
     except KeyboardInterrupt:
         return 0 if server.stopped_cleanly else 1
-    except ServerError as error:
+    except LaunchError as error:
         report(str(error))
         return 1
     return 0
@@ -96,7 +96,7 @@ def _initialize(argv: Sequence[str]) -> int:
                 force=options.force,
                 on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )
-    except (ServerError, OSError) as error:
+    except (LaunchError, OSError) as error:
         console.print(f"sadtalker-server: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     manifest = done.manifest

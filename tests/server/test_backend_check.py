@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sadtalker_runtime.version import VERSION, check_version
-from sadtalker_server import Server, ServerError
+from sadtalker_server import LaunchError, Server
 from sadtalker_server._backend_check import check_configurations
 from sadtalker_server._installation import Installation
 
@@ -37,13 +37,13 @@ def test_a_native_backend_with_openvino_takes_the_plain_configurations(native: I
 
 
 def test_a_native_backend_would_run_bf16_in_fp32(native: Installation) -> None:
-    with pytest.raises(ServerError, match=r"^appearance_encoder, face_renderer: .* ignores the precision .* embedded"):
+    with pytest.raises(LaunchError, match=r"^appearance_encoder, face_renderer: .* ignores the precision .* embedded"):
         check_configurations(REPOSITORY, NETWORKS, "bf16", native)
 
 
 def test_a_native_backend_without_openvino_needs_another_variant(native: Installation) -> None:
     plain = without_openvino(native)
-    with pytest.raises(ServerError, match=r"^appearance_encoder, .* was built without OpenVINO; use .* native \(CPU\)"):
+    with pytest.raises(LaunchError, match=r"^appearance_encoder, .* was built without OpenVINO; use .* native \(CPU\)"):
         check_configurations(REPOSITORY, NETWORKS, None, plain)
     for variant in ("native", "cuda"):
         check_configurations(REPOSITORY, NETWORKS, variant, plain)
@@ -57,7 +57,7 @@ def test_the_stand_in_takes_every_variant_for_cpus(tmp_path: Path) -> None:
 
 def test_engines_need_the_tensorrt_backend(tmp_path: Path) -> None:
     embedded = Installation(tmp_path / "bin" / "tritonserver", tmp_path, {})
-    with pytest.raises(ServerError, match=r"^appearance_encoder, face_renderer, motion: .* has no TensorRT backend"):
+    with pytest.raises(LaunchError, match=r"^appearance_encoder, face_renderer, motion: .* has no TensorRT backend"):
         check_configurations(REPOSITORY, NETWORKS, "a100", embedded)
     (tmp_path / "tensorrt").mkdir()
     check_configurations(REPOSITORY, NETWORKS, "a100", embedded)
@@ -75,7 +75,7 @@ def of_version(folder: Path, version: str | None) -> Path:
 
 def test_a_repository_of_another_version_is_refused_before_the_start(tmp_path: Path) -> None:
     server = Server(of_version(tmp_path, "9.9.9"), tritonserver="embedded")
-    with pytest.raises(ServerError) as refusal, server:
+    with pytest.raises(LaunchError) as refusal, server:
         pass
     assert str(refusal.value) == (
         f"{tmp_path} belongs to version 9.9.9, sadtalker-server is version {VERSION}: "
@@ -87,7 +87,7 @@ def test_a_repository_of_another_version_is_refused_before_the_start(tmp_path: P
 def test_the_model_refuses_a_repository_that_says_no_version(tmp_path: Path) -> None:
     """However tritonserver was started."""
     server = Server(of_version(tmp_path, None), tritonserver="embedded", start_timeout_secs=60)
-    with pytest.raises(ServerError, match=rf"the model repository's version is none, expected {VERSION}"), server:
+    with pytest.raises(LaunchError, match=rf"the model repository's version is none, expected {VERSION}"), server:
         pass
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import throwaway_repository as throwaway
-from sadtalker_server import Server, ServerError, _restart, _server
+from sadtalker_server import LaunchError, Server, _restart, _server
 from sadtalker_server._processes import Stub, find_stubs, is_alive
 from test_server_process import COMMAND, EYE, OPTIONS, command, wait_until
 from throwaway_requests import ask, video
@@ -53,7 +53,7 @@ def rest_of(steps: Iterator[int]) -> InferenceServerException:
 
 def test_a_dead_process_of_a_model_ends_videos_and_server(models: Path, tmp_path: Path) -> None:
     server = Server(models, tritonserver="embedded", exit_timeout_secs=60, log_file=tmp_path / "log")
-    with pytest.raises(ServerError, match="the process of product died"), server:
+    with pytest.raises(LaunchError, match="the process of product died"), server:
         steps = video(server.grpc_url, steps=1000)
         assert next(steps) == 0
         assert "sadtalker_videos_in_flight 1" in status(server.metrics_url)[1]
@@ -77,7 +77,7 @@ def test_a_dead_process_of_a_model_ends_videos_and_server(models: Path, tmp_path
 def test_nobody_hangs_when_nobody_is_left_to_answer(models: Path, tmp_path: Path, victim: str) -> None:
     server = Server(models, tritonserver="embedded", log_file=tmp_path / "log")
     text = "the process of sadtalker died" if victim == "sadtalker" else "tritonserver ended by itself"
-    with pytest.raises(ServerError, match=text), server:
+    with pytest.raises(LaunchError, match=text), server:
         steps = video(server.grpc_url, steps=1000)
         assert next(steps) == 0
         start = time.monotonic()
@@ -143,7 +143,7 @@ def test_pauses_grow_up_to_a_minute_and_are_forgotten_after_a_good_while(monkeyp
         def restart(self) -> None:
             self.starts += 1
             if self.starts <= 8:
-                raise ServerError("no")
+                raise LaunchError("no")
 
     now, pauses, reports = 0.0, [], []
     monkeypatch.setattr(_restart.time, "sleep", pauses.append)
@@ -157,7 +157,7 @@ def test_pauses_grow_up_to_a_minute_and_are_forgotten_after_a_good_while(monkeyp
 def test_a_video_that_outlasts_the_exit_timeout_is_told_so(models: Path, tmp_path: Path) -> None:
     server = Server(models, tritonserver="embedded", exit_timeout_secs=1, log_file=tmp_path / "log")
     with ThreadPoolExecutor() as pool:
-        with pytest.raises(ServerError, match="tritonserver did not drain within 1 s"), server:
+        with pytest.raises(LaunchError, match="tritonserver did not drain within 1 s"), server:
             steps = video(server.grpc_url, steps=1000)
             assert next(steps) == 0
             rest = pool.submit(rest_of, steps)
@@ -174,7 +174,7 @@ def test_a_process_that_dies_while_a_model_loads_is_tried_again(
     )
     binary.chmod(0o755)
     server = Server(models, tritonserver=str(binary), log_file="stderr" if log == "stderr" else tmp_path / "log")
-    with pytest.raises(ServerError, match=r"failed to start \(exit code 1\)"), server:
+    with pytest.raises(LaunchError, match=r"failed to start \(exit code 1\)"), server:
         pass
     assert len(starts.read_text().splitlines()) == 3
     text = capfd.readouterr().err if log == "stderr" else (tmp_path / "log").read_text()
@@ -221,7 +221,7 @@ def test_a_stop_that_cut_videos_does_not_wait_for_unloading(models: Path, tmp_pa
         script.write("\nTritonPythonModel.finalize = lambda self: __import__('time').sleep(60)\n")
     server = Server(models, tritonserver="embedded", exit_timeout_secs=1, log_file=tmp_path / "log")
     with ThreadPoolExecutor() as pool:
-        with pytest.raises(ServerError, match="did not drain within 1 s"), server:
+        with pytest.raises(LaunchError, match="did not drain within 1 s"), server:
             steps = video(server.grpc_url, steps=1000)
             assert next(steps) == 0
             rest = pool.submit(rest_of, steps)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sadtalker_runtime.manifest import MANIFEST, read_manifest, write_manifest
 from sadtalker_server import _initialization, cli
-from sadtalker_server._errors import ServerError
+from sadtalker_server._errors import LaunchError
 from sadtalker_server._initialization import initialize
 from sadtalker_server._repository import check_repository
 
@@ -37,7 +37,7 @@ def content(repository: Path) -> dict[Path, bytes]:
 def refusal(repository: Path) -> str:
     """The error of an initialisation that must change nothing."""
     before = content(repository)
-    with pytest.raises(ServerError) as refused:
+    with pytest.raises(LaunchError) as refused:
         initialize(repository)
     assert content(repository) == before
     return str(refused.value)
@@ -123,7 +123,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         f"{tmp_path} is neither empty nor a model repository of ours (it has no sadtalker/config.pbtxt): "
         "give a new or an empty folder"
     )
-    with pytest.raises(ServerError, match=r"thesis.tex is a file; expected a folder"):
+    with pytest.raises(LaunchError, match=r"thesis.tex is a file; expected a folder"):
         initialize(tmp_path / "thesis.tex")
 
 
@@ -136,11 +136,11 @@ def test_an_incomplete_installation_says_so(tmp_path: Path, monkeypatch: pytest.
     )
     packed = bundle / "motion" / "model.onnx.xz"
     packed.write_bytes(packed.read_bytes()[:-100])
-    with pytest.raises(ServerError, match=r"this installation is incomplete: .*model\.onnx\.xz cannot be read"):
+    with pytest.raises(LaunchError, match=r"this installation is incomplete: .*model\.onnx\.xz cannot be read"):
         initialize(tmp_path / "repository")
     assert not (tmp_path / "repository" / MANIFEST).exists()
     (bundle / MANIFEST).unlink()
-    with pytest.raises(ServerError, match=r"this installation is incomplete: .*exported.json is missing"):
+    with pytest.raises(LaunchError, match=r"this installation is incomplete: .*exported.json is missing"):
         initialize(tmp_path / "another")
     assert not (tmp_path / "another").exists()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import throwaway_repository as throwaway
 from onnx import TensorProto
-from sadtalker_server import Server, ServerError
+from sadtalker_server import LaunchError, Server
 from throwaway_requests import Counter, ask, ask_together
 from tritonclient.utils import InferenceServerException
 
@@ -54,7 +54,7 @@ def test_a_configuration_that_cannot_be_honoured_stops_the_start(tmp_path: Path)
     strange = throwaway.OPENVINO.replace("openvino", "gpu_io")
     throwaway.add_model(models, "strange", throwaway.doubling(), f"{throwaway.DOUBLING_CONFIG}{strange}")
     log = tmp_path / "log"
-    with pytest.raises(ServerError) as failure, Server(models, tritonserver="embedded", log_file=log):
+    with pytest.raises(LaunchError) as failure, Server(models, tritonserver="embedded", log_file=log):
         pass
     text = str(failure.value)
     assert "failed to load 'halves'" in text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import throwaway_repository as throwaway
-from sadtalker_server import Server, ServerError
+from sadtalker_server import LaunchError, Server
 from sadtalker_server._repository import check_repository
 
 _COMMAND = "run: sadtalker-export onnx --weights tiny --repository {}"
@@ -22,7 +22,7 @@ def models(tmp_path: Path) -> Path:
 def refusal(models: Path, model_config_name: str | None = None) -> str:
     """The error of a start that must not get as far as tritonserver."""
     server = Server(models, model_config_name=model_config_name)
-    with pytest.raises(ServerError) as failure, server:
+    with pytest.raises(LaunchError) as failure, server:
         pass
     assert server.exit_code is None, "tritonserver was started"
     return str(failure.value)

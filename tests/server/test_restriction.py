@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import throwaway_repository as throwaway
 import tritonclient.grpc as triton
-from sadtalker_server import Server, ServerError
+from sadtalker_server import LaunchError, Server
 from sadtalker_server._restriction import choose_key
 from test_server_process import EYE, command
 from throwaway_requests import ask
@@ -66,7 +66,7 @@ def test_the_key_is_given_by_argument_then_variable(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("key", ["", "short", " spaces around ", "two\nlines", "schlüssel"])
 def test_unusable_keys(key: str) -> None:
     with pytest.raises(
-        ServerError, match=rf"the admin key has {len(key)} characters: expected at least 8 of printable"
+        LaunchError, match=rf"the admin key has {len(key)} characters: expected at least 8 of printable"
     ):
         choose_key(key)
 

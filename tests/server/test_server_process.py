@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import throwaway_repository as throwaway
-from sadtalker_server import Server, ServerError, _server
+from sadtalker_server import LaunchError, Server, _server
 from sadtalker_server._installation import find_tritonserver
 from throwaway_requests import ask, video
 from tritonclient.utils import InferenceServerException
@@ -174,7 +174,7 @@ def test_requests_that_outlast_the_exit_timeout(models: Path, tmp_path: Path, mo
     monkeypatch.setattr(_server, "_GRACE_SECS", 1.0)
     server = Server(models, tritonserver="embedded", exit_timeout_secs=1, log_file=tmp_path / "log")
     with ThreadPoolExecutor() as pool:
-        with pytest.raises(ServerError, match="tritonserver did not drain within 1 s"), server:
+        with pytest.raises(LaunchError, match="tritonserver did not drain within 1 s"), server:
             steps = steps_lasting(server.grpc_url, secs=60)
             requests = [pool.submit(ask, server.grpc_url, "product", steps) for _ in range(2)]
             wait_until(lambda: is_queued(server.metrics_url))
@@ -213,7 +213,7 @@ def test_a_failed_start_shows_why(models: Path) -> None:
 
 def test_a_start_that_takes_too_long(models: Path, tmp_path: Path) -> None:
     server = Server(models, tritonserver="embedded", log_file=tmp_path / "log", start_timeout_secs=0)
-    with pytest.raises(ServerError, match="tritonserver was not ready within 0 s"), server:
+    with pytest.raises(LaunchError, match="tritonserver was not ready within 0 s"), server:
         pass
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sadtalker_server
 import throwaway_repository as throwaway
-from sadtalker_server import Server, ServerError, _installation
+from sadtalker_server import LaunchError, Server, _installation
 
 _NOTE_AND_FAIL = """
 import json, os, sys
@@ -48,20 +48,20 @@ def installed(tmp_path: Path) -> Path:
 
 def called(server: Server, binary: Path) -> dict[str, Any]:
     """How `server` called `binary`: options, environment, and the backends in the directory that it was given."""
-    with pytest.raises(ServerError, match=r"failed to start \(exit code 1\):\nno\nThe whole log is in"), server:
+    with pytest.raises(LaunchError, match=r"failed to start \(exit code 1\):\nno\nThe whole log is in"), server:
         pass
     return json.loads(binary.with_name("tritonserver.json").read_text())
 
 
 def refusal(server: Server) -> str:
-    with pytest.raises(ServerError) as failure, server:
+    with pytest.raises(LaunchError) as failure, server:
         pass
     assert server.exit_code is None, "tritonserver was started"
     return str(failure.value)
 
 
 def test_public_api() -> None:
-    assert sadtalker_server.__all__ == ["Server", "ServerError"]
+    assert sadtalker_server.__all__ == ["Server", "LaunchError"]
 
 
 def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_crash_at_the_start_is_tried_again_twice(models: Path, tmp_path: Path,
     binary.chmod(0o755)
     code = -11 if crashes == 3 else 1
     server = Server(models, tritonserver=str(binary), log_file=tmp_path / "log")
-    with pytest.raises(ServerError, match=rf"failed to start \(exit code {code}\)"), server:
+    with pytest.raises(LaunchError, match=rf"failed to start \(exit code {code}\)"), server:
         pass
     assert len(count.read_text().splitlines()) == starts
 

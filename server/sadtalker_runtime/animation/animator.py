@@ -39,6 +39,14 @@ from sadtalker_runtime.media.poster import png
 from sadtalker_runtime.options import ENHANCERS, Options
 from sadtalker_runtime.timing import FRAME_RATE
 
+RENDERERS = {
+    (False, False): "render_frames",
+    (False, True): "render_frames_enhanced",
+    (True, False): "render_frames_full",
+    (True, True): "render_frames_full_enhanced",
+}
+"""The ensembles that render frames, by whether the whole picture is shown and whether faces are restored."""
+
 
 class Observer(Protocol):
     """Is told how the work goes."""
@@ -275,7 +283,7 @@ class Animator:
 
 def renderer(options: Options) -> str:
     """Return the name of the model that renders frames as the options ask."""
-    return "render_frames" + "_full" * options.full + "_enhanced" * (options.enhance != "none")
+    return RENDERERS[options.full, options.enhance != "none"]
 
 
 def finisher(portrait: Portrait) -> Callable[[Array], Iterable[Array]]:
