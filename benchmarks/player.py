@@ -3,7 +3,9 @@
 A fake Triton sends a recorded video of six seconds at half, once and twice its pace, and the example's web server
 passes it on to Chromium, once to the example's page and once to a plain `<video src>` in it. Times are counted from the
 press of Start: to the first picture, while the picture stands still in between, and to the end. Writes
-benchmarks/results/player.json.
+benchmarks/results/player.json. The fake server and the browser are the tests':
+
+    PYTHONPATH=tests/client:client/examples python benchmarks/player.py
 """
 
 import argparse
@@ -14,16 +16,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from browser_example import serve
+from chromium import chromium
+from fake_triton import FakeTriton, final, fragment
 from hardware import describe
+from portrait_video import CHUNK, FRAME_RATE, PORTRAIT, portrait_video
+from selenium.webdriver import Chrome
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "client"))  # the fake server and the browser are the tests'
-
-from browser_example import serve  # noqa: E402
-from chromium import chromium  # noqa: E402
-from fake_triton import FakeTriton, final, fragment  # noqa: E402
-from portrait_video import CHUNK, FRAME_RATE, PORTRAIT, portrait_video  # noqa: E402
-from selenium.webdriver import Chrome  # noqa: E402
 
 SECONDS = 6
 PACES = 0.5, 1.0, 2.0  # seconds of video that arrive per second

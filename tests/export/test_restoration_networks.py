@@ -29,6 +29,7 @@ from sadtalker_export.precision.forms import in_precision
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.restoration_specs import RESTORATION_SPECS
 from sadtalker_export.tensorrt.operators import refusals
+from sadtalker_runtime.portrait.detections import distinct
 from torch import Tensor, nn
 
 TINY = PRESETS["tiny"]
@@ -155,8 +156,7 @@ def test_the_detector_takes_rgb_and_answers_in_pixels() -> None:
     assert (boxes[..., 2:] > boxes[..., :2]).all()
 
 
-def test_each_face_is_found_once_and_the_surest_first(bench: Bench) -> None:
-    distinct = bench.module("portrait_crop", "detections").distinct
+def test_each_face_is_found_once_and_the_surest_first() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [5, 0, 15, 10], [40, 40, 60, 60], [0, 0, 9, 9]], np.float32)
     scores = np.array([0.98, 0.99, 0.985, 0.995, 0.5], np.float32)
     assert distinct(boxes, scores) == [3, 1]  # 5 of 15 shared, less one: 6 of 14

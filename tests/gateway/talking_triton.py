@@ -2,20 +2,16 @@
 
 import io
 import struct
-import sys
 import threading
 import time
 import wave
 from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 
 import av
 import numpy as np
-from tritonclient.grpc import service_pb2
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "client"))
 from fake_triton import FakeTriton, error, final, fragment
+from tritonclient.grpc import service_pb2
 
 FACE = b"\x89PNG a picture with a face"
 NO_FACE = b"\x89PNG a picture of a wall"

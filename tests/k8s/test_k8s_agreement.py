@@ -92,7 +92,7 @@ def test_times(combination: tuple[str, ...]) -> None:
     assert options.exit_timeout_secs >= parameter_of_sadtalker("max_audio_seconds"), (
         "a video that keeps up with real time must be allowed to end"
     )
-    drain = container["lifecycle"]["preStop"]["sleep"]["seconds"] + options.exit_timeout_secs + _server._GRACE_SECS
+    drain = container["lifecycle"]["preStop"]["sleep"]["seconds"] + options.exit_timeout_secs + _server._GRACE_SECONDS
     assert pod["terminationGracePeriodSeconds"] >= drain
     startup = container["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] >= options.start_timeout_secs
@@ -168,8 +168,8 @@ def test_export_commands_exist(overlay: str) -> None:
 @pytest.mark.parametrize("combination", COMBINATIONS, ids="+".join)
 def test_every_heavy_network_has_the_configuration_of_the_overlay(combination: tuple[str, ...]) -> None:
     name = arguments_of(combination)[0].model_config_name
-    assert name == (None if combination[0] == "cpu" else combination[0])
-    if name is not None:
+    assert name == ("auto" if combination[0] == "cpu" else combination[0])
+    if name != "auto":
         for model in ("appearance_encoder", "face_renderer"):
             assert (ROOT / "model_repository" / model / "configs" / f"{name}.pbtxt").is_file()
 

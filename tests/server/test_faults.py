@@ -226,5 +226,5 @@ def test_a_stop_that_cut_videos_does_not_wait_for_unloading(models: Path, tmp_pa
             assert next(steps) == 0
             rest = pool.submit(rest_of, steps)
             start = time.monotonic()
-        assert time.monotonic() - start < _server._GRACE_SECS
+        assert time.monotonic() - start < _server._GRACE_SECONDS
         assert "the server is stopping" in str(rest.result())

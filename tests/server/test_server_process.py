@@ -171,7 +171,7 @@ def test_a_killed_launcher_takes_tritonserver_along(models: Path) -> None:
 
 
 def test_requests_that_outlast_the_exit_timeout(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "_GRACE_SECS", 1.0)
+    monkeypatch.setattr(_server, "_GRACE_SECONDS", 1.0)
     server = Server(models, tritonserver="embedded", exit_timeout_secs=1, log_file=tmp_path / "log")
     with ThreadPoolExecutor() as pool:
         with pytest.raises(LaunchError, match="tritonserver did not drain within 1 s"), server:
