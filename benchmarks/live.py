@@ -1,9 +1,9 @@
 """Live sessions: `python benchmarks/live.py [--seconds 60]`: latency, what a shorter look-ahead costs, continuity.
 
 Three measurements over one server:
-- Sessions in this process, over the server's networks, at pace fast: pictures and head angles for every look-ahead and
-  recording against those of the full one (yaw: correlation; pictures: PSNR; with the head held still, mouth opening:
-  correlation).
+- Sessions in this process, over the server's networks, at pace fast, for every look-ahead and three recordings, against
+  the full look-ahead: with the head held still, mouth opening (correlation) and pictures (PSNR); moving, without
+  rendering, the head's yaw (correlation).
 - The same sessions in real time with the keypoints of the network `motion` in place of pictures, so that no renderer
   is waited for: the largest change of a keypoint from one frame to the next where speech begins and ends against that
   within speech, and how open the mouth still is after an interruption.
@@ -82,6 +82,7 @@ class Keypoints(Face):
             "coefficient_windows": windows[None],
             "head_angles": np.full((1, 5, 3), NO_ANGLE, np.float32),
         }
+        self.networks.rows.extend(windows[:, :, 13])
         [keypoints] = await self.networks.call(motion_model(False), motion, "keypoints")
         return keypoints[0, :frames].astype(np.float32)
 
@@ -124,10 +125,16 @@ async def measure(url: str, seconds: float, recording_seconds: float) -> dict[st
         networks = Networks(client)
         animator = Animator(networks.call, lambda model: True, Unobserved(), NoDecoders(), 256, 600, 2, 2)
         portrait = await animator.portrait(PORTRAIT.read_bytes(), Options())
-        faces = [Face(networks.call, portrait, Options(still=still)) for still in (False, True)]
-        moving, still = [await look_ahead_curve(networks, face, recordings) for face in faces]
+        still = Face(networks.call, portrait, Options(still=True))
+        moving = Keypoints(networks.call, portrait, Options())
+        moving.networks = networks
         curve = [
-            {**one, "mouth_correlation": other["mouth_correlation"]} for one, other in zip(moving, still, strict=True)
+            {**one, "yaw_correlation": other["yaw_correlation"]}
+            for one, other in zip(
+                await look_ahead_curve(networks, still, recordings),
+                await look_ahead_curve(networks, moving, recordings),
+                strict=True,
+            )
         ]
         keypoints = Keypoints(networks.call, portrait, Options())
         keypoints.networks = networks
@@ -157,12 +164,12 @@ async def look_ahead_curve(networks: Networks, face: Face, recordings: list[npt.
     for look_ahead, runs in shown.items():
         pairs = list(zip(runs, shown[FULL], strict=True))
         error = np.concatenate([(a[0] - b[0]).ravel() for a, b in pairs])
-        opening = [(mouth_opening(a[0]), mouth_opening(b[0])) for a, b in pairs]
+        opening = [(mouth_opening(a[0]), mouth_opening(b[0])) for a, b in pairs if a[0].ndim == 4]
         yaw = [(a[1][:, YAW], b[1][:, YAW]) for a, b in pairs]
         curve.append(
             {
                 "frames": "full" if look_ahead == FULL else look_ahead,
-                "mouth_correlation": correlation(opening),
+                "mouth_correlation": correlation(opening) if opening else None,
                 "yaw_correlation": correlation(yaw) if yaw[0][0].std() > 1e-6 else None,
                 "psnr_db": None if not error.any() else round(10 * np.log10(255**2 / (error**2).mean()), 2),
             }
