@@ -255,35 +255,48 @@ def answers(stub, requests: list, wanted: int) -> list[tuple[str, str]]:
     return found
 
 
-def test_what_is_out_of_order_is_an_error_of_its_own_request(stub, portrait_path, speech):
-    one, other = wire.new_session(), wire.new_session()
+OUT_OF_ORDER = {
+    "speech before the start": "must specify the START flag",
+    "two starts": "expected a new one, got the start of one that goes on",
+    "speech of another session": "must specify the START flag",
+    "speech after the end": "must specify the START flag",
+    "an unknown control": "control: expected flush, interrupt, end, got 'sing'",
+    "speech in two formats": "speech: expected pcm or samples, got both",
+    "speech without a rate": "rate: expected samples per second with speech, got none",
+    "a start without a picture": "image: expected a portrait in a session's first request, got none",
+}
+
+
+def out_of_order(case: str, portrait_path, speech):
+    """Return the requests of one case, in sessions of their own: one that was left lives on for a while."""
+    one = wire.new_session()
     [said] = wire.speech_requests(one, speech, RATE)
-    [stranger] = wire.speech_requests(other, speech, RATE)
-    ended = wire.close_request(one)
-    unknown = wire.control_request(one, "sing")
-    both = wire.speech_requests(one, speech, RATE)[0]
-    wire._add(both, "samples", "FP32", (1,), b"\0\0\0\0")
-    rateless = wire.control_request(one, "flush")
-    wire._add(rateless, "pcm", "INT16", (200,), b"\0" * 400)
-    imageless = wire.control_request(other, "flush")
-    imageless.parameters["sequence_start"].bool_param = True
-    for requests, message in [
-        ([said], "must specify the START flag"),
-        (
-            [start(one, portrait_path), start(one, portrait_path)],
-            "expected a new one, got the start of one that goes on",
-        ),
-        ([stranger], "must specify the START flag"),
-        ([start(one, portrait_path), stranger], "must specify the START flag"),
-        ([start(one, portrait_path), ended, said], "must specify the START flag"),
-        ([start(one, portrait_path), unknown], "control: expected flush, interrupt, end, got 'sing'"),
-        ([start(one, portrait_path), both], "speech: expected pcm or samples, got both"),
-        ([start(one, portrait_path), rateless], "rate: expected samples per second with speech, got none"),
-        ([imageless], "image: expected a portrait in a session's first request, got none"),
-    ]:
-        one_more = answers(stub, requests, 1)
-        assert message in one_more[0][1], one_more
-        time.sleep(1.2)  # until the session that was left is gone
+    begun = start(one, portrait_path)
+    if case == "speech before the start":
+        return [said]
+    if case == "two starts":
+        return [begun, start(one, portrait_path)]
+    if case == "speech of another session":
+        return [begun, *wire.speech_requests(wire.new_session(), speech, RATE)]
+    if case == "speech after the end":
+        return [begun, wire.close_request(one), said]
+    if case == "an unknown control":
+        return [begun, wire.control_request(one, "sing")]
+    if case == "speech in two formats":
+        wire._add(said, "samples", "FP32", (1,), b"\0\0\0\0")
+        return [begun, said]
+    flush = wire.control_request(one, "flush")
+    if case == "speech without a rate":
+        wire._add(flush, "pcm", "INT16", (200,), b"\0" * 400)
+        return [begun, flush]
+    flush.parameters["sequence_start"].bool_param = True
+    return [flush]
+
+
+@pytest.mark.parametrize("case", OUT_OF_ORDER)
+def test_what_is_out_of_order_is_an_error_of_its_own_request(stub, portrait_path, speech, case):
+    one_more = answers(stub, out_of_order(case, portrait_path, speech), 1)
+    assert OUT_OF_ORDER[case] in one_more[0][1], one_more
 
 
 def test_interleaved_sessions_on_one_stream_are_kept_apart(stub, portrait_path, speech):

@@ -78,9 +78,9 @@ def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
         extra_arguments=["--grpc-use-ssl=true", "--strict-readiness=false"],
     )
     options = called(server, installed)["options"]
-    prefix, stub_timeout = options.pop("backend-config")
+    prefix, stub_timeout, threads = options.pop("backend-config")
     assert prefix.startswith(f"python,shm-region-prefix-name=sadtalker_{os.getpid()}_")
-    assert stub_timeout == "python,stub-timeout-seconds=120"
+    assert (stub_timeout, threads) == ("python,stub-timeout-seconds=120", "python,thread-pool-size=64")
     assert options.pop("backend-directory")
     assert 1024 <= int(options.pop("metrics-port")) != int(server.http_url.rpartition(":")[2])
     assert options == {
