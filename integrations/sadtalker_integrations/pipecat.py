@@ -22,7 +22,13 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from sadtalker_client import AsyncLiveSession, AsyncSadTalkerClient, InvalidInputError, SadTalkerError
+from sadtalker_client import (
+    AnimationCancelledError,
+    AsyncLiveSession,
+    AsyncSadTalkerClient,
+    InvalidInputError,
+    SadTalkerError,
+)
 
 SOUND_RATE = 48_000  # Hz, of a live frame's sound
 NANOSECONDS = 1_000_000_000
@@ -64,7 +70,8 @@ class SadTalkerVideoService(FrameProcessor):
             elif isinstance(frame, InterruptionFrame) and self._session is not None:
                 await self._session.interrupt()
             elif isinstance(frame, EndFrame) and self._session is not None and self._showing is not None:
-                await self._session.end()
+                with contextlib.suppress(AnimationCancelledError):  # it has ended by itself, and its error was told
+                    await self._session.end()
                 await self._showing
         except SadTalkerError as error:
             await self.push_frame(ErrorFrame(error=f"SadTalker: {error}"), FrameDirection.UPSTREAM)

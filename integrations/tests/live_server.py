@@ -40,7 +40,7 @@ class LiveTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
                 self.rates.append(rate)
                 samples += len(given["pcm"]) // 2
             control = given.get("control", b"    ")[4:].decode()
-            if control:
+            if control and request.id != "close":  # which ends the sequence, when all is over
                 self.controls.append(control)
             if control == "interrupt":
                 samples = 0
