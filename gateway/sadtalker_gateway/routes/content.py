@@ -28,14 +28,14 @@ async def stored_or_growing(gateway: Gateway, owner: str, video_id: str, request
     if video.status == "failed":
         detail = video.error
         raise _failed(detail.code if detail else "server_error", detail.message if detail else "for an unknown reason")
+    if video.status == "completed":  # the store has it, and signed; the job may still be tidying up
+        return await _finished(gateway, owner, video, request)
     if job is not None:
         try:
             await first_bytes(job, request)
         except ApiError as error:
             raise _failed(error.code, error.message) from error
         return StreamingResponse(_followed(job), media_type=MEDIA_TYPE, headers=_headers(job.video))
-    if video.status == "completed":
-        return await _finished(gateway, owner, video, request)
     return StreamingResponse(_parts(gateway, owner, video_id), media_type=MEDIA_TYPE, headers=_headers(video))
 
 
