@@ -61,7 +61,7 @@ def refusal(server: Server) -> str:
 
 
 def test_public_api() -> None:
-    assert sadtalker_server.__all__ == ["Server", "LaunchError"]
+    assert sadtalker_server.__all__ == ["LaunchError", "Server"]
 
 
 def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
