@@ -64,7 +64,7 @@ soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 mixed-soak: $(INSTALLED) ## memory under random requests, valid and not: MINUTES=60; benchmarks/results/mixed_soak.*
 	$(BIN)/python benchmarks/mixed_soak.py $(if $(filter command environment,$(firstword $(origin MINUTES))),--minutes $(MINUTES))
 
-attack: $(INSTALLED) ## attack a fresh server for some 10 minutes: benchmarks/results/attack.json
+attack: $(INSTALLED) ## attack a fresh server, step by step: benchmarks/results/attack.json
 	$(BIN)/python benchmarks/attack.py
 
 fuzz: $(INSTALLED) ## fuzz what reads files and options, guided by coverage: MINUTES=10; findings in out/fuzz/
