@@ -1,11 +1,10 @@
 """How near the demo is to playing live: `python benchmarks/demo.py`.
 
-One server for every variant, all over the same repository with the demo's networks. In turn each animates the example
-portrait with the example speech, which is what `make demo` does, once with a face it has never seen and then with one it
-knows. The real-time factor is the time from the request to the last byte by the length of the video; below 1 it plays
-live. Beside it, for machines that are not idle, the processor time that the server took per second of video, by model:
-divided by the number of cores it is the least that the real-time factor can be. Writes
-benchmarks/results/demo_<processor>.json.
+One server for every variant, all over one repository with the demo's networks. In turn each animates the example
+portrait with the example speech, as `make demo` does, first a face that it has never seen, then one that it knows. The
+real-time factor is the time from the request to the last byte by the length of the video; below 1 it plays live. Beside
+it, for machines that are not idle, the processor time that the server took per second of video, by model: divided by
+the number of cores it is the least that the real-time factor can be. Writes benchmarks/results/demo_<processor>.json.
 """
 
 import argparse
