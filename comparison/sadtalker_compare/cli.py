@@ -34,13 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     console = Console(stderr=True)
     try:
+        plan = comparison.read_plan(args.plan)
         with (
             tempfile.TemporaryDirectory(prefix="sadtalker-compare-") as folder,
             Progress(
                 TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
             ) as progress,
         ):
-            plan = comparison.read_plan(args.plan)
             task = progress.add_task("", total=comparison.steps(plan))
             result = comparison.compare(
                 plan, Path(folder), args.seed, lambda text: progress.update(task, description=text, advance=1)

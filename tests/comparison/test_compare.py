@@ -93,7 +93,7 @@ ONE = '[[candidate]]\nname = "one"\nserver = "127.0.0.1:1"\n'
         (ONE + '[[candidate]]\nname = "two"\nserver = "x"\ngiven = { memory = nan }\n', "got memory = nan"),
         (ONE + '[[candidate]]\nname = "two"\nserver = "x"\nphotos = ["no.jpg"]\n', "a file for photos"),
         (ONE + '[[candidate]]\nname = "two"\nserver = "x"\nspeed = 3\n', "got speed"),
-        ("candidate = 3\n", "expected a TOML file"),
+        ("[judgement]\n", "expected the keys candidate, clip, judgements, got judgement"),
         ('[clip]\nname = "x"\n', "expected a TOML file"),
     ],
 )
