@@ -1,0 +1,118 @@
+"""Traces one video: `python benchmarks/traced_video.py`: its spans as a picture, its line of the log.
+
+The example portrait and the beginning of the example speech, through a fresh server that traces every request. Writes
+docs/images/trace.svg and, for both formats of the log, docs/images/log_line.json and .txt.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import wave
+from pathlib import Path
+
+import matplotlib
+from rich.console import Console
+from sadtalker_client import SadTalkerClient
+from sadtalker_runtime.triton.video_record import formatted
+from sadtalker_server import Server
+from trace_collector import CLIENT, SERVER, Collector, Span, environment, trace_arguments
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+IMAGES = ROOT / "docs" / "images"
+COLORS = {CLIENT: "#9dc3e0", SERVER: "#1b4f79"}
+LABELS = {CLIENT: "call, with its wait in the queue", SERVER: "execution"}
+SECONDS = 2.0  # of speech
+PATIENCE = 60  # seconds until the spans of a finished video are there
+
+
+def video_spans(spans: list[Span]) -> list[Span]:
+    """Return the spans of the video, once its request has ended; empty before."""
+    [trace] = {span.trace for span in spans if span.name == "sadtalker"} or [""]
+    ended = any(span.trace == trace and span.name == "InferRequest" for span in spans)
+    return [span for span in spans if ended and span.trace == trace]
+
+
+def in_order(spans: list[Span]) -> list[tuple[int, Span]]:
+    """Return the spans of a trace, each with its depth, a parent before its children, siblings by their start."""
+    rows: list[tuple[int, Span]] = []
+
+    def add(parent: str, depth: int) -> None:
+        for span in sorted((s for s in spans if s.parent == parent), key=lambda s: s.start):
+            rows.append((depth, span))
+            add(span.id, depth + 1)
+
+    add("", 0)
+    return rows
+
+
+def draw(spans: list[Span], path: Path) -> None:
+    """Draw a trace as a waterfall: one row a span, seconds to the right."""
+    rows = in_order(spans)
+    begin = rows[0][1].start
+    figure, axis = plt.subplots(figsize=(10, 0.8 + 0.19 * len(rows)))
+    for row, (_, span) in enumerate(rows):
+        axis.barh(row, (span.end - span.start) / 1e9, left=(span.start - begin) / 1e9, color=COLORS[span.kind])
+    axis.set_yticks(range(len(rows)), [f"{'    ' * depth}{span.name}" for depth, span in rows], fontsize=7)
+    for label in axis.get_yticklabels():
+        label.set_horizontalalignment("left")
+    axis.tick_params(axis="y", pad=150, length=0)
+    axis.invert_yaxis()
+    axis.margins(y=0.01)
+    axis.set_xlabel("seconds")
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend([plt.Rectangle((0, 0), 1, 1, color=COLORS[kind]) for kind in LABELS], list(LABELS.values()))
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+
+
+def beginning(speech: Path, path: Path) -> None:
+    """Write the first seconds of a recording."""
+    with wave.open(str(speech)) as whole, wave.open(str(path), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(int(SECONDS * whole.getframerate())))
+
+
+def traced(repository: Path) -> tuple[list[Span], dict[str, object]]:
+    """Make a video and return its spans and its line of the log."""
+    collector = Collector()
+    os.environ |= environment(collector)
+    with tempfile.TemporaryDirectory() as folder:
+        log, speech = Path(folder) / "server.log", Path(folder) / "speech.wav"
+        beginning(EXAMPLES / "speech.wav", speech)
+        arguments = trace_arguments(collector)
+        with (
+            Server(repository, tritonserver="embedded", log_file=log, extra_arguments=arguments) as server,
+            SadTalkerClient(server.grpc_url, timeout=600) as client,
+        ):
+            client.animate(EXAMPLES / "portrait.jpg", speech).read()
+            deadline = time.monotonic() + PATIENCE
+            while not video_spans(collector.spans):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no trace of the video within {PATIENCE} s")
+                time.sleep(0.5)
+        collector.stop()  # after the server, whose models send their last spans when they stop
+        [line] = [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"event": "video"')]
+    return video_spans(collector.spans), line
+
+
+def main() -> int:
+    """Trace, draw and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repository", type=Path, default=ROOT / "model_repository", help="with exported networks")
+    spans, line = traced(parser.parse_args().repository)
+    IMAGES.mkdir(exist_ok=True)
+    draw(spans, IMAGES / "trace.svg")
+    for how, name in (("json", "log_line.json"), ("text", "log_line.txt")):
+        (IMAGES / name).write_text(formatted(line, how) + "\n")
+    Console().print_json(data=line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
