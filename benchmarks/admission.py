@@ -75,7 +75,7 @@ def main() -> int:
 def measure(
     repository: Path, chunks_at_once: int, videos: int, seconds: float, every: float
 ) -> tuple[dict[str, float], list[bytes]]:
-    """Times to the first fragment and to the end of all, and the videos."""
+    """Return times to the first fragment and to the end of all, and the videos."""
     portrait, speech = (ROOT / "examples" / "portrait.jpg").read_bytes(), speech_of(seconds)
     firsts, made = [0.0] * videos, [b""] * videos
     with tempfile.TemporaryDirectory() as folder:
@@ -140,7 +140,7 @@ async def simulate(
 
 
 def summary(firsts: list[float], took: float) -> dict[str, float]:
-    """Percentiles of the times to the first fragment, and the time of all, seconds."""
+    """Compute percentiles of the times to the first fragment, and the time of all, seconds."""
     result = {
         "first_fragment_p50": float(np.percentile(firsts, 50)),
         "first_fragment_p95": float(np.percentile(firsts, 95)),
@@ -151,7 +151,7 @@ def summary(firsts: list[float], took: float) -> dict[str, float]:
 
 
 def speech_of(seconds: float) -> bytes:
-    """A WAV file of the beginning of the example speech."""
+    """Return a WAV file of the beginning of the example speech."""
     file = io.BytesIO()
     with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(file, "wb") as part:
         part.setparams(whole.getparams())

@@ -17,7 +17,7 @@ QUOTE = re.compile(r"(?:VERSION = \"|sadtalker(?:-export)?:|newTag: |version: |m
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of everything that quotes the version, with a change log that awaits the next one."""
+    """Return a copy of everything that quotes the version, with a change log that awaits the next one."""
     for name in COPIED:
         source, target = ROOT / name, tmp_path / name
         if source.is_dir():
@@ -35,7 +35,7 @@ def release(checkout: Path, version: str) -> subprocess.CompletedProcess[str]:
 
 
 def quoted(root: Path) -> dict[str, set[str]]:
-    """The versions in the files that speak of a release: images' tags, labels, the runtime, the repository."""
+    """Return the versions in the files that speak of a release: images' tags, labels, the runtime, the repository."""
     files = [root / "server/sadtalker_runtime/version.py", root / "k8s/README.md"]
     files += sorted(root.glob("k8s/overlays/*/kustomization.yaml"))
     found = {str(path.relative_to(root)): set(QUOTE.findall(path.read_text())) for path in files}
