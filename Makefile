@@ -79,6 +79,9 @@ bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/re
 live: networks ## live sessions: latency, look-ahead against its price, continuity: benchmarks/results/live.*
 	$(BIN)/python benchmarks/live.py
 
+trace: networks ## one video's spans and its line of the log: docs/images/trace.svg, log_line.*
+	$(BIN)/python benchmarks/traced_video.py
+
 perf: networks ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
 

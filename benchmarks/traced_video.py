@@ -21,6 +21,10 @@ from sadtalker_server import Server
 from trace_collector import CLIENT, SERVER, Collector, Span, environment, trace_arguments
 
 matplotlib.use("Agg")
+matplotlib.rcParams |= {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "trace",
+}  # letters stay text; the same picture every time
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,10 +59,15 @@ def in_order(spans: list[Span]) -> list[tuple[int, Span]]:
 def draw(spans: list[Span], path: Path) -> None:
     """Draw a trace as a waterfall: one row a span, seconds to the right."""
     rows = in_order(spans)
-    begin = rows[0][1].start
+    begin, length = rows[0][1].start, rows[0][1].end - rows[0][1].start  # of the request
     figure, axis = plt.subplots(figsize=(10, 0.8 + 0.19 * len(rows)))
     for row, (_, span) in enumerate(rows):
-        axis.barh(row, (span.end - span.start) / 1e9, left=(span.start - begin) / 1e9, color=COLORS[span.kind])
+        axis.barh(
+            row,
+            max(span.end - span.start, length / 500) / 1e9,
+            left=(span.start - begin) / 1e9,
+            color=COLORS[span.kind],
+        )
     axis.set_yticks(range(len(rows)), [f"{'    ' * depth}{span.name}" for depth, span in rows], fontsize=7)
     for label in axis.get_yticklabels():
         label.set_horizontalalignment("left")
