@@ -1,7 +1,7 @@
 """Traces one video: `python benchmarks/traced_video.py`: its spans as a picture, its line of the log.
 
 The example portrait and the beginning of the example speech, through a fresh server that traces every request. Writes
-docs/images/trace.svg and, for both formats of the log, docs/images/log_line.json and .txt.
+docs/images/trace.svg and, in both formats of the log, the line into docs/operating.md.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import wave
 from pathlib import Path
 
 import matplotlib
+from hardware import describe
 from rich.console import Console
 from sadtalker_client import SadTalkerClient
 from sadtalker_runtime.triton.video_record import formatted
@@ -21,17 +22,17 @@ from sadtalker_server import Server
 from trace_collector import CLIENT, SERVER, Collector, Span, environment, trace_arguments
 
 matplotlib.use("Agg")
-matplotlib.rcParams |= {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "trace",
-}  # letters stay text; the same picture every time
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 IMAGES = ROOT / "docs" / "images"
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "trace"}  # letters stay text, ids the same every time
+INDENT = 4 * "\N{NO-BREAK SPACE}"  # others collapse in SVG
 COLORS = {CLIENT: "#9dc3e0", SERVER: "#1b4f79"}
 LABELS = {CLIENT: "call, with its wait in the queue", SERVER: "execution"}
+GUIDE = ROOT / "docs" / "operating.md"
+BEGIN, END = "<!-- log line: written by `make trace` -->\n", "<!-- log line ends -->\n"
 SECONDS = 2.0  # of speech
 PATIENCE = 60  # seconds until the spans of a finished video are there
 
@@ -56,10 +57,11 @@ def in_order(spans: list[Span]) -> list[tuple[int, Span]]:
     return rows
 
 
-def draw(spans: list[Span], path: Path) -> None:
+def draw(spans: list[Span], machine: dict[str, object], path: Path) -> None:
     """Draw a trace as a waterfall: one row a span, seconds to the right."""
     rows = in_order(spans)
     begin, length = rows[0][1].start, rows[0][1].end - rows[0][1].start  # of the request
+    plt.rcParams |= STYLE
     figure, axis = plt.subplots(figsize=(10, 0.8 + 0.19 * len(rows)))
     for row, (_, span) in enumerate(rows):
         axis.barh(
@@ -68,13 +70,14 @@ def draw(spans: list[Span], path: Path) -> None:
             left=(span.start - begin) / 1e9,
             color=COLORS[span.kind],
         )
-    axis.set_yticks(range(len(rows)), [f"{'    ' * depth}{span.name}" for depth, span in rows], fontsize=7)
+    axis.set_yticks(range(len(rows)), [INDENT * depth + span.name for depth, span in rows], fontsize=7)
     for label in axis.get_yticklabels():
         label.set_horizontalalignment("left")
     axis.tick_params(axis="y", pad=150, length=0)
     axis.invert_yaxis()
     axis.margins(y=0.01)
     axis.set_xlabel("seconds")
+    axis.set_title(f"{machine['cores']} cores of {machine['cpu']}, load before {machine['load_before']}", fontsize=8)
     axis.grid(axis="x", alpha=0.3)
     axis.legend([plt.Rectangle((0, 0), 1, 1, color=COLORS[kind]) for kind in LABELS], list(LABELS.values()))
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
@@ -110,15 +113,26 @@ def traced(repository: Path) -> tuple[list[Span], dict[str, object]]:
     return video_spans(collector.spans), line
 
 
+def quote(line: dict[str, object], guide: Path) -> None:
+    """Put the line, as JSON and as text, between its two marks in a Markdown file."""
+    before, begin, rest = guide.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{guide}: expected the marks {BEGIN!r} and {END!r}")
+    blocks = "".join(f"```\n{formatted(line, how)}\n```\n" for how in ("json", "text"))
+    guide.write_text(f"{before}{begin}{blocks}{end}{after}")
+
+
 def main() -> int:
     """Trace, draw and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repository", type=Path, default=ROOT / "model_repository", help="with exported networks")
+    machine = describe()["hardware"]
+    assert isinstance(machine, dict)
     spans, line = traced(parser.parse_args().repository)
     IMAGES.mkdir(exist_ok=True)
-    draw(spans, IMAGES / "trace.svg")
-    for how, name in (("json", "log_line.json"), ("text", "log_line.txt")):
-        (IMAGES / name).write_text(formatted(line, how) + "\n")
+    draw(spans, machine, IMAGES / "trace.svg")
+    quote(line, GUIDE)
     Console().print_json(data=line)
     return 0
 
