@@ -10,11 +10,11 @@ import os
 import sys
 import tempfile
 import time
-import wave
 from pathlib import Path
 
 import matplotlib
 from hardware import describe
+from perf_analyzer.inputs import cut_speech
 from rich.console import Console
 from sadtalker_client import SadTalkerClient
 from sadtalker_runtime.triton.video_record import formatted
@@ -83,26 +83,18 @@ def draw(spans: list[Span], machine: dict[str, object], path: Path) -> None:
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
 
 
-def beginning(speech: Path, path: Path) -> None:
-    """Write the first seconds of a recording."""
-    with wave.open(str(speech)) as whole, wave.open(str(path), "wb") as part:
-        part.setparams(whole.getparams())
-        part.writeframes(whole.readframes(int(SECONDS * whole.getframerate())))
-
-
 def traced(repository: Path) -> tuple[list[Span], dict[str, object]]:
     """Make a video and return its spans and its line of the log."""
     collector = Collector()
     os.environ |= environment(collector)
     with tempfile.TemporaryDirectory() as folder:
-        log, speech = Path(folder) / "server.log", Path(folder) / "speech.wav"
-        beginning(EXAMPLES / "speech.wav", speech)
+        log = Path(folder) / "server.log"
         arguments = trace_arguments(collector)
         with (
             Server(repository, tritonserver="embedded", log_file=log, extra_arguments=arguments) as server,
             SadTalkerClient(server.grpc_url, timeout=600) as client,
         ):
-            client.animate(EXAMPLES / "portrait.jpg", speech).read()
+            client.animate(EXAMPLES / "portrait.jpg", cut_speech(EXAMPLES / "speech.wav", SECONDS)).read()
             deadline = time.monotonic() + PATIENCE
             while not video_spans(collector.spans):
                 if time.monotonic() > deadline:
