@@ -104,8 +104,8 @@ def table(result: dict, source: Path) -> str:
     rows += [
         "",
         f"The first fragment does not wait for the rest: {first['2_s']:.2f} s with a recording of 2 s, "
-        f"{first['60_s']:.2f} s with one of 60 s,",
-        f"of which a new face and the first chunk take the networks {first['its_networks']:.2f} s "
+        f"{first['60_s']:.2f} s with one of 60 s;",
+        f"{first['its_networks']:.2f} s of that is network time for encoding a new face and rendering the first chunk "
         f"({result['serving']['variant']}). Triton and gRPC keep {min(kept, 1):.0%} of",
         "the throughput that the renderer has alone.",
     ]
