@@ -29,11 +29,15 @@ class Tracing:
         self._provider: Any = None
         if not any(os.environ.get(name) for name in ENDPOINTS):
             return
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        except ModuleNotFoundError as error:
+            names = " or ".join(ENDPOINTS)
+            hint = "pip install '.[tracing]' in a checkout, or unset it"
+            raise ModuleNotFoundError(f"{names} is set, but {error.name} is missing: {hint}") from error
         service = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "sadtalker")})
         self._provider = TracerProvider(resource=service)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
