@@ -33,7 +33,7 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def speech() -> np.ndarray:
-    """Return 0.9 s of speech, int16."""
+    """0.9 s, int16."""
     with wave.open(str(Path(__file__).parents[2] / "examples" / "speech.wav")) as file:
         return np.frombuffer(file.readframes(14_400), np.int16)
 
@@ -115,9 +115,7 @@ def test_frames_come_with_their_speech(conversation, speech, format):
 
 
 def test_in_real_time_it_idles_speaks_is_interrupted_and_ends(conversation, speech, metric):
-    wait_until(
-        lambda: metric("sadtalker_live_sessions") == 0
-    )  # a session that was left before is noticed within a second
+    wait_until(lambda: metric("sadtalker_live_sessions") == 0)  # one that was left before is noticed within a second
     before = {name: metric(f"sadtalker_live_{name}_total") for name in ("frames", "interrupts")}
 
     async def talk(session: AsyncLiveSession) -> tuple[list[LiveFrame], float]:
@@ -241,7 +239,7 @@ def start(session: int, portrait: Path, **options: object):
 
 
 def answers(stub, requests: list, wanted: int) -> list[tuple[str, str]]:
-    """Yield ids and errors of the first answers that carry a message or are not a start's."""
+    """Ids and errors of the first answers that carry a message or are not a start's."""
     done, found = threading.Event(), []
 
     def sent():
