@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def plan(tmp_path, portrait_path):
-    """Writes a plan of one clip and the given candidates, TOML."""
+    """Write a plan of one clip and the given candidates, TOML."""
     shutil.copy(portrait_path, tmp_path / "portrait.jpg")
     shutil.copy(ROOT / "examples" / "speech.wav", tmp_path / "speech.wav")
 

@@ -32,7 +32,7 @@ def shown(seed: int, jaw: float, lids: float, yaw: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def frames() -> list[np.ndarray]:
-    """A talking, blinking, turning face."""
+    """Return a talking, blinking, turning face."""
     lids = {first + after: 1.0 for first in BLINKS for after in range(3)}
     return [shown(SEED, value, lids.get(t, 0.0), 0.1 * np.sin(t / 9)) for t, value in enumerate(jaw())]
 
