@@ -1,21 +1,20 @@
 """Memory that the server keeps per video, by process and by way of allocating: `python benchmarks/video_memory.py`.
 
-Sends short videos over tiny networks, in a server of its own for each way, and samples every process: private memory
-(RssAnon), what lies in large pages, and shared memory. `--trace` also counts the objects that the process of
-`sadtalker` keeps (tracemalloc) and asks its malloc what is in use, which takes time. Writes
-benchmarks/results/video_memory.json.
+Sends short videos over tiny networks to a server for each way, to one after the other, so that what else the machine
+does falls on all of them. Samples each process's private memory (RssAnon) and shared memory, and asks the malloc of the
+model `sadtalker` how much of its memory is in use and how much lies free. Writes benchmarks/results/video_memory.json.
 """
 
 import argparse
 import io
-import itertools
 import json
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from ctypes.util import find_library
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from sadtalker_server import Server
 from sadtalker_server._processes import find_stubs
 
 RESULT = Path(__file__).resolve().parent / "results" / "video_memory.json"
-SAMPLES = 20
+SAMPLES = 12
 NEW_PORTRAIT_EVERY = 10
 WAYS: dict[str, dict[str, str]] = {
     "as launched": {},
@@ -41,38 +40,27 @@ WAYS: dict[str, dict[str, str]] = {
 }
 if jemalloc := find_library("jemalloc"):
     WAYS["jemalloc"] = {"LD_PRELOAD": jemalloc}
-TRACED = """
-import ctypes, threading, time, tracemalloc
+ASKED = """
+import ctypes, threading, time
 from pathlib import Path
 from sadtalker_runtime.triton.sadtalker import TritonPythonModel
 
-FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-
 class Mallinfo(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in FIELDS]
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    _fields_ = [(name, ctypes.c_size_t) for name in names]
 
-def serve(file):
-    libc = ctypes.CDLL(None)
-    libc.mallinfo2.restype = Mallinfo
-    tracemalloc.start(4)
-    before = None
+def serve(question, answer):
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = Mallinfo
     while True:
         time.sleep(0.2)
-        if not file.exists():
-            continue
-        trimmed = file.read_text() == "trim"
-        if trimmed:
-            libc.malloc_trim(0)
-        info = libc.mallinfo2()
-        snapshot = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(False, tracemalloc.__file__)])
-        lines = snapshot.compare_to(before, "lineno")[:12] if before else []
-        before = before or snapshot
-        text = f"{info.uordblks + info.hblkhd} {info.fordblks} {tracemalloc.get_traced_memory()[0]}\\n"
-        file.with_suffix(".answer").write_text(text + "\\n".join(map(str, lines)))
-        file.unlink()
+        if question.exists():
+            found = mallinfo()
+            answer.write_text(f"{{found.uordblks + found.hblkhd}} {{found.fordblks}}")
+            question.unlink()
 
-threading.Thread(target=serve, args=(Path("%s"),), daemon=True).start()
-"""
+threading.Thread(target=serve, args=(Path("{folder}/question"), Path("{folder}/answer")), daemon=True).start()
+"""  # the model `sadtalker` with a thread that tells how many bytes its malloc holds in use, and free
 
 
 def main() -> int:
@@ -80,60 +68,80 @@ def main() -> int:
     parser.add_argument("--videos", type=int, default=2000, help="for each way (2000)")
     parser.add_argument("--workers", type=int, default=2, help="videos at a time (2)")
     parser.add_argument("--way", choices=[*WAYS], action="append", help="default: all")
-    parser.add_argument("--trace", action="store_true", help="count what the process of sadtalker keeps")
     parser.add_argument("--repository", type=Path, help="with exported networks; by default tiny ones are made")
     parser.add_argument("--output", type=Path, default=RESULT)
     args = parser.parse_args()
-    kept = {}
-    with tempfile.TemporaryDirectory() as folder:
-        repository = args.repository or export_tiny(Path(folder))
-        asked = Path(folder) / "asked" if args.trace else None
-        if asked:
-            repository = shutil.copytree(repository, Path(folder) / "traced")
-            (repository / "sadtalker" / "1" / "model.py").write_text(TRACED % asked)
-        for way in args.way or WAYS:
-            with environ(WAYS[way]), Server(repository, tritonserver="embedded") as server:
-                kept[way] = measure(server, args.videos, args.workers, asked)
-            print(f"{way}: {kept[way]['kib_per_video']}", flush=True)  # noqa: T201
-    what = f"private memory kept per video: {args.videos} videos, {args.workers} at a time, tiny networks"
-    args.output.write_text(json.dumps({"what": what, **describe(), "kept": kept}, indent=1) + "\n")
+    machine = describe()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        networks = args.repository or export_tiny(Path(folder))
+        kept = {}
+        for number, way in enumerate(args.way or WAYS):
+            repository = shutil.copytree(networks, Path(folder) / str(number))
+            (repository / "sadtalker" / "1" / "model.py").write_text(ASKED.format(folder=repository))
+            with environ(WAYS[way]):
+                kept[way] = Kept(running.enter_context(Server(repository, tritonserver="embedded")), repository)
+        for sample in range(SAMPLES):
+            numbers = range(sample * args.videos // SAMPLES, (sample + 1) * args.videos // SAMPLES)
+            for server in kept.values():
+                server.make(numbers, args.workers)
+            print({name: server.private["sadtalker"][-1] for name, server in kept.items()}, flush=True)  # noqa: T201
+    what = f"memory kept per video: {args.videos} videos for each way, {args.workers} at a time, tiny networks"
+    found = {name: server.report(args.videos) for name, server in kept.items()}
+    args.output.write_text(json.dumps({"what": what, **machine, "kept": found}, indent=1) + "\n")
     return 0
 
 
-def measure(server: Server, videos: int, workers: int, asked: Path | None) -> dict[str, object]:
-    """Return MB of each process at each sample, and the KiB that it keeps per video over the last two thirds."""
-    pids = {"tritonserver": server.pid} | {stub.model: stub.pid for stub in find_stubs(server.pid)}
-    private: dict[str, list[float]] = {name: [] for name in pids}
-    large: dict[str, list[float]] = {"tritonserver": [], "sadtalker": []}
-    shared, traced, start = [], [], time.monotonic()
-    make = video_maker(server.grpc_url)
-    with ThreadPoolExecutor(workers) as pool:
-        numbers = itertools.count()
-        for sample in range(SAMPLES):
-            for _ in pool.map(make, itertools.islice(numbers, videos // SAMPLES)):
+class Kept:
+    """A server and what it holds after each sample: lists of MB by process, and the seconds that each sample took."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self._server, self._folder = server, folder
+        self._pids = {"tritonserver": server.pid} | {stub.model: stub.pid for stub in find_stubs(server.pid)}
+        self._make = video_maker(server.grpc_url)
+        self.private: dict[str, list[float]] = {name: [] for name in self._pids}
+        self.shared: list[float] = []
+        self.in_use: list[float] = []
+        self.free: list[float] = []
+        self.seconds: list[float] = []
+
+    def make(self, numbers: Iterable[int], workers: int) -> None:
+        """Make the videos of a sample, then look."""
+        start = time.monotonic()
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in pool.map(self._make, numbers):
                 pass
-            for name, pid in pids.items():
-                private[name].append(proc_field(pid, "status", "RssAnon"))
-            for name in large:
-                large[name].append(proc_field(pids[name], "smaps_rollup", "AnonHugePages"))
-            shared.append(round(shared_memory(server), 1))
-            if asked:
-                traced.append(ask(asked, "trim" if sample == SAMPLES - 1 else "look"))
-    if asked:
-        private["sadtalker"].append(proc_field(pids["sadtalker"], "status", "RssAnon"))
-    first = SAMPLES // 3
-    later = videos // SAMPLES * (SAMPLES - 1 - first)
-    slopes = {
-        name: round((series[SAMPLES - 1] - series[first]) * 1e3 / 1.024 / later, 2) for name, series in private.items()
-    }
-    return {
-        "kib_per_video": slopes,
-        "seconds": round(time.monotonic() - start, 1),
-        "private_mb": private,
-        "large_pages_mb": large,
-        "shared_mb": shared,
-        "traced": traced,
-    }
+        self.seconds.append(round(time.monotonic() - start, 2))
+        for name, pid in self._pids.items():
+            self.private[name].append(proc_field(pid, "status", "RssAnon"))
+        self.shared.append(round(shared_memory(self._server), 1))
+        in_use, free = self._ask()
+        self.in_use.append(round(in_use / 1e6, 1))
+        self.free.append(round(free / 1e6, 1))
+
+    def _ask(self) -> tuple[int, int]:
+        question, deadline = self._folder / "question", time.monotonic() + 60
+        question.touch()
+        while question.exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError("the process of sadtalker does not answer")
+            time.sleep(0.05)
+        in_use, free = map(int, (self._folder / "answer").read_text().split())
+        return in_use, free
+
+    def report(self, videos: int) -> dict[str, object]:
+        """Return all samples, and the KiB that each process kept per video over the last two thirds."""
+        first = SAMPLES // 3
+        later = videos // SAMPLES * (SAMPLES - 1 - first)
+        return {
+            "kib_per_video": {
+                name: round((series[-1] - series[first]) * 1e6 / 1024 / later, 2)
+                for name, series in self.private.items()
+            },
+            "seconds": self.seconds,
+            "private_mb": self.private,
+            "shared_mb": self.shared,
+            "sadtalker_malloc_mb": {"in_use": self.in_use, "free": self.free},
+        }
 
 
 def video_maker(url: str) -> Callable[[int], None]:
@@ -159,21 +167,6 @@ def video_maker(url: str) -> Callable[[int], None]:
         send(url, "sadtalker", inputs)
 
     return make
-
-
-def ask(file: Path, question: str) -> dict[str, object]:
-    """Return what malloc holds, what it holds free, what Python holds, MB, and the lines that hold more than before."""
-    answer = file.with_suffix(".answer")
-    answer.unlink(missing_ok=True)
-    file.write_text(question)
-    deadline = time.monotonic() + 60
-    while file.exists():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the process of sadtalker does not answer")
-        time.sleep(0.05)
-    sizes, *lines = answer.read_text().splitlines()
-    in_use, free, python = (round(int(size) / 1e6, 2) for size in sizes.split())
-    return {"in_use_mb": in_use, "free_mb": free, "python_mb": python, "lines": lines}
 
 
 if __name__ == "__main__":

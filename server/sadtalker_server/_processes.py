@@ -9,7 +9,6 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _STUB = "triton_python_backend_stub"
-_TRITONSERVER = "tritonserver"
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ def find_stubs(parent: int) -> list[Stub]:
 
 
 def find_orphans(region_prefix: str) -> list[int]:
-    """Return the process ids of living stubs with such regions whose tritonserver is dead.
+    """Return the process ids of living stubs with such regions whose parent, tritonserver, is dead.
 
     A stub ends with its tritonserver, but not always: where that is killed while a model computes, one thread of the
     stub waits for ever for its answer to be taken, and keeps from Python the other one, which would end it
@@ -36,13 +35,16 @@ def find_orphans(region_prefix: str) -> list[int]:
     """
     return [
         stub.pid
-        for stub, parent, region in _all_stubs()
-        if region.startswith(region_prefix) and _name(parent) != _TRITONSERVER
+        for stub, parent, arguments in _all_stubs()
+        if arguments[1].startswith(region_prefix) and arguments[4] != str(parent)
     ]
 
 
-def _all_stubs() -> Iterator[tuple[Stub, int, str]]:
-    """Yield the living stubs, each with its parent and the name of its shared memory."""
+def _all_stubs() -> Iterator[tuple[Stub, int, list[str]]]:
+    """Yield the living stubs, each with its parent and its arguments.
+
+    These are the model's file, the name of the shared memory, its size and its growth, tritonserver's process id, ...
+    """
     for folder in _PROC.glob("[0-9]*"):
         pid = int(folder.name)
         if (stat := _stat(pid)) is None or not stat.alive:
@@ -51,16 +53,9 @@ def _all_stubs() -> Iterator[tuple[Stub, int, str]]:
             command = (folder / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
-        if Path(command[0]).name == _STUB:
-            model = Path(command[1]).parents[1].name  # its first argument is <model>/<version>/<file>
-            yield Stub(pid, stat.start_ticks, model), stat.parent, command[2]
-
-
-def _name(pid: int) -> str:
-    try:
-        return (_PROC / str(pid) / "comm").read_text().strip()
-    except OSError:
-        return ""
+        if Path(command[0]).name == _STUB and len(command) > 5:
+            model = Path(command[1]).parents[1].name  # the file is <model>/<version>/<file>
+            yield Stub(pid, stat.start_ticks, model), stat.parent, command[1:]
 
 
 def is_alive(stub: Stub) -> bool:
