@@ -18,8 +18,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import hostile
 from attacked_server import valid_request
-from faults import PATIENCE_SECONDS, PORTRAIT, ROOT, SPEECH, Launcher
+from faults import PATIENCE_SECONDS, PORTRAIT, ROOT, Launcher
 from hardware import describe
 from raw_requests import UnansweredError, send, text
 from sadtalker_client import DeadlineExceededError, SadTalkerClient, SadTalkerError
@@ -29,6 +30,7 @@ from tritonclient.utils import InferenceServerException
 RESULT = ROOT / "benchmarks" / "results" / "scarcity.json"
 CGROUPS = Path("/sys/fs/cgroup/memory")
 SHARED, DISK = "600m", "200m"
+SHORT = hostile.many_channels(1, 16_000, 0.4)  # speech
 SPARE_BYTES, UPLOAD_BYTES = 20 << 20, 120_000_000
 SHELL = """
 mount -t tmpfs -o size={shared} tmpfs /dev/shm && mount -t tmpfs -o size={disk} tmpfs {folder} || exit 1
@@ -98,7 +100,7 @@ FAULTS: dict[str, Callable[[Scarce], Callable[[], None]]] = {
 def try_fault(name: str, repository: Path, folder: Path, cgroup: Path | None) -> dict[str, object]:
     """Use something up during a video, and give it back once the caller has been told."""
     with Scarce(repository, folder, cgroup) as server, SadTalkerClient(server.grpc, timeout=PATIENCE_SECONDS) as client:
-        for _ in client.animate(PORTRAIT, SPEECH):  # pools and caches are warm
+        for _ in client.animate(PORTRAIT, SHORT):  # pools and caches are warm
             pass
         video = client.animate(PORTRAIT, idle=60.0)
         next(video)
@@ -122,7 +124,7 @@ def try_fault(name: str, repository: Path, folder: Path, cgroup: Path | None) ->
         give_back()
         wait_for(server, True)
         ready = time.monotonic()
-        for _ in client.animate(PORTRAIT, SPEECH):
+        for _ in client.animate(PORTRAIT, SHORT):
             pass
     return {
         "fault": name,
