@@ -124,8 +124,11 @@ def try_fault(name: str, repository: Path, folder: Path, cgroup: Path | None) ->
         give_back()
         wait_for(server, True)
         ready = time.monotonic()
-        for _ in client.animate(PORTRAIT, SHORT):
-            pass
+        with SadTalkerClient(
+            server.grpc, timeout=PATIENCE_SECONDS
+        ) as again:  # the first waits before it connects again
+            for _ in again.animate(PORTRAIT, SHORT):
+                pass
     return {
         "fault": name,
         "caller_sees": seen,
