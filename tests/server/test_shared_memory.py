@@ -31,7 +31,7 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def room(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """What /dev/shm seems to have: `free` of `size` MB."""
+    """Let /dev/shm seem to have `free` of `size` MB."""
     shown = SimpleNamespace(free=3000, size=4000)
     monkeypatch.setattr(_shared_memory, "_room", lambda: (shown.free * MB, shown.size * MB))
     return shown
