@@ -29,7 +29,7 @@ def check_shared_memory() -> None:
 
 
 class SharedMemory:
-    """What is left of it while a server runs."""
+    """Watch over it while a server runs."""
 
     def __init__(self) -> None:
         self._full_since: float | None = None
