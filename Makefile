@@ -73,6 +73,9 @@ fuzz: $(INSTALLED) ## fuzz what reads files and options, guided by coverage: MIN
 faults: networks ## what a caller sees when a process dies, and how long until it serves again: benchmarks/results/faults.json
 	$(BIN)/python benchmarks/faults.py
 
+scarcity: networks ## a full /dev/shm, a full disk, the kernel's OOM killer; as root: benchmarks/results/scarcity.json
+	$(BIN)/python benchmarks/scarcity.py
+
 bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/results/gateway.json
 	$(BIN)/python benchmarks/gateway.py
 
@@ -122,4 +125,4 @@ release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it;
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway live soak mixed-soak compare attack fuzz faults trace perf test test-integrations check format docs generate release clean
+.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway live soak mixed-soak compare attack fuzz faults scarcity trace perf test test-integrations check format docs generate release clean

@@ -48,6 +48,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "tests/server/test_faults.py::test_a_process_that_dies_while_a_model_loads_is_tried_again",
     ),
     "folders and shared memory of dead launchers stay": ("tests/server/test_workspace.py",),
+    "a full /dev/shm or disk makes every request fail while all looks well": ("tests/server/test_shared_memory.py",),
     "videos cut by a stop do not say so": (
         "tests/server/test_faults.py::test_a_video_that_outlasts_the_exit_timeout_is_told_so",
     ),

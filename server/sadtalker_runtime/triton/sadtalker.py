@@ -182,6 +182,7 @@ class TritonPythonModel:
             outcome, message = "refused", f"{REFUSED}{error}"
         except CallError as error:
             outcome, message = "refused" if error.refused else "failed", str(error)
+            code = "UNAVAILABLE" if error.unavailable else None
             if DEAD in message:
                 message, code = ORDERS["broken"], "UNAVAILABLE"
         except asyncio.CancelledError:
