@@ -5,7 +5,10 @@ fourth are taken by other cameras before other backgrounds. Frames whose truth i
 1, 2 and 4 photos in three ways: `joined`, as the server does (`sadtalker_runtime.animation.photos`); `features`, the
 photos' warped volumes combined by the same shares and by their occlusion maps in front of the decoder; `best`, the one
 photo whose keypoints are nearest. PSNR and structural similarity are those of the whole frame at yaw 0 to 30 degrees,
-else around the mouth or the eyes. The cost is in renderings per frame and in seconds of joining. Writes benchmarks/results/photos.json and photos.png.
+else around the mouth or the eyes. The cost is in renderings per frame and in seconds of joining. `persons` says whether
+what the networks find in photos tells one person from another: of 20 people's three photos each, the share of pairs of
+different people that are farther apart than every pair of one person's. Writes benchmarks/results/photos.json and
+photos.png.
 """
 
 import argparse
@@ -28,8 +31,10 @@ import torch.nn.functional as F
 from hardware import describe
 from sadtalker_export.checkpoint.loading import load_weights
 from sadtalker_export.networks.convolution import inclusive_grid
+from sadtalker_export.networks.face_reconstruction import GROUPS
 from sadtalker_export.networks.picture_transfer import blend, carried, pixel_centres, planar_shift, warp
 from sadtalker_runtime.animation.photos import GRID, joined, shares
+from sadtalker_runtime.portrait.alignment import align
 from sadtalker_training.coefficients import (
     BLINK,
     CORNERS,
@@ -44,13 +49,15 @@ from sadtalker_training.coefficients import (
 from sadtalker_training.evaluation.measures import psnr
 from sadtalker_training.evaluation.people import _eyes, _mouth
 from sadtalker_training.faces.painting import background
-from sadtalker_training.faces.person import SIZE, Person, View
+from sadtalker_training.faces.person import SIZE, Person, Photo, View
+from sadtalker_training.tasks.reconstruction import LANDMARKS
 from sadtalker_training.tasks.renderer import move_keypoints
 
 RESULTS = Path(__file__).resolve().parent / "results"
 FIRST_SEED = 3 * 10**9 + 100  # beyond what was trained on, and what sadtalker-evaluate measures
 WHOLE = slice(None), slice(None)
 COUNTS = 1, 2, 4
+PARTS = "frames", "persons"
 METHODS = "joined", "features", "best"
 
 
@@ -145,6 +152,32 @@ class Renderings:
         }
 
 
+def persons(networks: dict, people: int = 20) -> dict[str, float]:
+    """Return the share of pairs of different people that are recognised, by what the networks find in their photos."""
+    rng, found, who = np.random.default_rng(FIRST_SEED), defaultdict(list), []
+    for seed in range(FIRST_SEED, FIRST_SEED + people):
+        person = Person(seed)
+        for _ in range(3):
+            person.background, person.photo = background(rng, SIZE), Photo.random(rng)
+            picture = person.view(random_blendshapes(rng, resting=True), random_pose(rng, resting=True)).picture
+            keypoints = networks["keypoint_detector"](pixels(picture))[0].numpy()
+            coefficients = networks["face_reconstruction"](pixels(align(picture, LANDMARKS)[1]))[0].numpy()
+            found["canonical_keypoints"].append((keypoints - keypoints.mean(0)).ravel())
+            found["identity_coefficients"].append(coefficients[: GROUPS[0]])
+            who.append(seed)
+    same = np.equal.outer(who, who)
+    shares_found = {}
+    for name, values in found.items():
+        distances = np.linalg.norm(np.array(values)[:, None] - np.array(values)[None], axis=-1)
+        shares_found[name] = float((distances[~same] > distances[same].max()).mean())
+    return shares_found
+
+
+def pixels(picture: np.ndarray) -> torch.Tensor:
+    """Return a picture uint8 [H, W, 3] as networks take it: float32 [1, 3, H, W], 0 to 1."""
+    return torch.from_numpy(picture.copy()).movedim(-1, 0)[None].float() / 255
+
+
 def similarity(frame: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the structural similarity (Wang et al. 2004) of two pictures' grey values, pixel by pixel: [H, W]."""
     a, b = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float64) for picture in (frame, truth))
@@ -212,14 +245,20 @@ def draw(sheet: list, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=12, help="held-out people (default: %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
     arguments = parser.parse_args()
     torch.set_grad_enabled(False)
-    _, networks = load_weights("demo")
-    figures, sheet = measure({name: network.eval() for name, network in networks.items()}, arguments.people)
-    RESULTS.mkdir(exist_ok=True)
-    record = {"hardware": describe(), "people": arguments.people, "figures": figures}
-    (RESULTS / "photos.json").write_text(json.dumps(record, indent=2) + "\n")
-    draw(sheet, RESULTS / "photos.png")
+    networks = {name: network.eval() for name, network in load_weights("demo")[1].items()}
+    path = RESULTS / "photos.json"
+    record = json.loads(path.read_text()) if path.is_file() else {}
+    figures: dict = {}
+    if "frames" in arguments.parts:
+        figures, sheet = measure(networks, arguments.people)
+        record |= {"hardware": describe(), "people": arguments.people, "figures": figures}
+        draw(sheet, RESULTS / "photos.png")
+    if "persons" in arguments.parts:
+        record["recognised_as_different"] = persons(networks)
+    path.write_text(json.dumps(record, indent=2) + "\n")
     for name, found in figures.items():
         sys.stdout.write(f"{name:12} " + " ".join(f"{key} {value:.3f}" for key, value in found.items()) + "\n")
 
