@@ -104,7 +104,7 @@ def test_options_change_the_picture(client, portrait_path, speech_path, video, o
 
 @pytest.fixture(scope="module")
 def another_photo(portrait_path) -> bytes:
-    """The portrait in a mirror, tilted a little."""
+    """Return the portrait in a mirror, tilted a little."""
     return image_bytes(ImageOps.mirror(Image.open(portrait_path).convert("RGB").rotate(4)))
 
 

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from tritonclient.grpc import service_pb2
 
@@ -92,9 +92,10 @@ def _with_photos(portrait: Photos, options: Mapping[str, Any]) -> tuple[Source, 
         return portrait, options
     if options.get("photos") is not None:
         raise InvalidInputError("photos: expected a list of portraits or this option, got both")
-    if not 1 <= len(portrait) <= MAX_PHOTOS:
-        raise InvalidInputError(f"portrait: expected 1 to {MAX_PHOTOS} photos, got {len(portrait)}")
-    return portrait[0], {**options, "photos": portrait[1:] or None}
+    photos = cast(Sequence[Source], portrait)
+    if not 1 <= len(photos) <= MAX_PHOTOS:
+        raise InvalidInputError(f"portrait: expected 1 to {MAX_PHOTOS} photos, got {len(photos)}")
+    return photos[0], {**options, "photos": photos[1:] or None}
 
 
 class ResponseReader:
