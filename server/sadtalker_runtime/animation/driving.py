@@ -2,7 +2,8 @@
 
 Every frame is framed for the 3-D reconstruction as a portrait is (`portrait_crop`, alignment by five landmarks). A
 detector's boxes tremble, and the reconstruction would take that for motion; so the face is looked for in every fifth
-frame only, before the first face in every fifteenth, and the frames' squares lie on a smooth curve through what was found.
+frame only (before the first face, in every fifteenth), and the frames' squares lie on a smooth curve through what was
+found.
 """
 
 import asyncio

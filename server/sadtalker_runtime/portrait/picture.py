@@ -11,7 +11,7 @@ from sadtalker_runtime.errors import InputError, excerpt
 
 MAX_PIXELS = 64_000_000
 REDUCED_PIXELS = 24_000_000
-"""Larger pictures are halved as soon as they are decoded: no face of a video is that fine, and copies take a while."""
+"""Larger pictures are halved once they are decoded: no video shows a face that finely, and copies take a while."""
 MIN_SIDE = 64  # a face in fewer pixels has no mouth to animate
 MAX_ASPECT = 100  # of a side by the other; the search for a face shrinks the longer one to 640 pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # raster formats only: no interpreter behind any of them

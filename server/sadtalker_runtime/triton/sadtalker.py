@@ -1,7 +1,7 @@
 """The model `sadtalker`: admits requests, turns tensors into a video and its fragments into responses.
 
-Videos run as coroutines of one event loop in a thread of its own. `execute` takes every request at once; those that find
-no free place wait in a line of the model's own, so that each has its own time-out and its own end.
+Videos run as coroutines of one event loop in a thread of its own. `execute` takes every request at once; those that
+find no free place wait in a line of the model's own, so that each has its own time-out and its own end.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ class TritonPythonModel:
         asyncio.run_coroutine_threadsafe(self._obey(), self._loop)
 
     def execute(self, requests: list[Any]) -> None:
-        """Take the requests over: their inputs, copied, become videos that run or wait; bad ones are refused at once."""
+        """Take the requests over: their inputs become videos that run or wait; bad ones are refused at once."""
         for request in requests:
             sender = request.get_response_sender()
             record = VideoRecord(request.request_id())
