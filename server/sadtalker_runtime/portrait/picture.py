@@ -23,8 +23,8 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pil
 def decode(data: bytes) -> Array:
     """Return the picture in `data` as uint8 [height, width, 3], RGB, upright, transparency over white.
 
-    A picture of more than 24 megapixels comes in half its width and height. The size is read from the header and checked
-    before any pixel is decoded.
+    A picture of more than 24 megapixels comes in half its width and height. The size is read from the header and
+    checked before any pixel is decoded.
 
     Raises:
         InputError: not a picture, damaged, more than 64 megapixels, a side under 64 pixels, or over 100 times
