@@ -19,7 +19,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 
 MEGABYTE = 10**6
 PLACES, MOST_WAITING = 16, 64  # videos_at_once, videos_waiting
-PROMPT_SECONDS = 4.0  # for an answer that takes a second at most on a quiet machine
+PROMPT_SECONDS = 15.0  # for an answer that takes a second at most on a quiet machine; the videos before it take minutes
 
 
 @pytest.fixture(scope="module")
