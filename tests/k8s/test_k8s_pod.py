@@ -40,7 +40,7 @@ class Running(NamedTuple):
         return f"localhost:{self.ports[port]}"
 
     def probe(self, name: str) -> int:
-        """HTTP status of one of the container's probes; 0 when nothing answers."""
+        """Return the HTTP status of one of the container's probes; 0 when nothing answers."""
         probe = self.container[name]
         try:
             url = f"http://{self.url(probe['httpGet']['port'])}{probe['httpGet']['path']}"
@@ -53,7 +53,7 @@ class Running(NamedTuple):
 
 @contextmanager
 def pod(combination: tuple[str, ...], repository: Path, folder: Path) -> Iterator[Running]:
-    """The container's command, ready. Only paths, the address and the port numbers are this machine's."""
+    """Run the container's command until it is ready; only paths, address and port numbers are this machine's."""
     container = server_container(rendered_here()[combination])
     ports = {port["name"]: free_port() for port in container["ports"]}
     here = {
@@ -88,7 +88,7 @@ def pod(combination: tuple[str, ...], repository: Path, folder: Path) -> Iterato
 
 @pytest.fixture
 def one_place(tiny_repository: Path, tmp_path: Path) -> Path:
-    """A repository whose second video waits."""
+    """Make a repository whose second video waits."""
     repository = tmp_path / "model_repository"
     shutil.copytree(tiny_repository, repository)
     config = repository / "sadtalker" / "config.pbtxt"

@@ -125,11 +125,11 @@ def test_the_second_search_leaves_the_faces_of_the_first_as_they_are(monkeypatch
 
 
 def only_the_first(search: Callable[..., list[face.Face]]) -> Callable[..., list[face.Face]]:
-    """A search that finds nothing with a border around the picture."""
+    """Make a search that finds nothing with a border around the picture."""
     return lambda self, grey, scale, border, smallest: [] if border else search(self, grey, scale, border, smallest)
 
 
 def example_head(side: int) -> np.ndarray:
-    """The face of the example portrait, as the cascade frames it: uint8 [side, side, 3]."""
+    """Cut out the face of the example portrait, as the cascade frames it: uint8 [side, side, 3]."""
     picture = np.asarray(Image.open(EXAMPLE).convert("RGB"))
     return cv2.resize(picture[65:161, 176:272], (side, side), interpolation=cv2.INTER_AREA)
