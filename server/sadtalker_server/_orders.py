@@ -26,7 +26,7 @@ BREAK = "broken"
 _ORDERS = (DRAIN, STOP, BREAK)
 
 _VIDEOS = re.compile(
-    r"^(?:sadtalker_videos_in_flight|sadtalker_live_sessions"
+    r"^(?:sadtalker_videos_in_flight|sadtalker_videos_waiting|sadtalker_live_sessions"
     r'|nv_inference_pending_request_count\{model="sadtalker",[^}]*\}) (\S+)$',
     re.MULTILINE,
 )

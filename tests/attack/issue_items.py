@@ -42,7 +42,8 @@ ITEMS: dict[str, tuple[str, ...]] = {
     ),
     "refusals are slow": ("tests/attack/test_slow_refusals.py::test_refusals_take_little_processor_time",),
     "a time-out does not hold while every place is busy": (
-        "tests/attack/test_hostile_requests.py::test_a_time_out_holds_while_every_place_is_busy",
+        "tests/attack/test_hostile_requests.py::test_the_line_of_waiting_videos",
+        "tests/runtime/test_places.py::test_a_time_out_holds_behind_one_without",
     ),
     "a start fails by chance": (
         "tests/server/test_faults.py::test_a_process_that_dies_while_a_model_loads_is_tried_again",
