@@ -13,11 +13,11 @@ import pytest
 from fake_models import Models
 from sadtalker_runtime.animation.animator import Animator
 from sadtalker_runtime.errors import InputError
-from sadtalker_runtime.live import session as sessions
 from sadtalker_runtime.live.face import Face, NoDecoders
 from sadtalker_runtime.live.frames import CallerGoneError, Frame, Limits, SessionIdleError
 from sadtalker_runtime.live.idle import RestCache
 from sadtalker_runtime.live.options import FULL, LiveOptions
+from sadtalker_runtime.live.planning import LEAD
 from sadtalker_runtime.live.session import LiveSession
 from sadtalker_runtime.live.trajectory import Trajectory
 from sadtalker_runtime.media.decoders import Decoders
@@ -247,13 +247,14 @@ def test_motion_never_jumps(look_ahead: int) -> None:
 
     async def talk() -> Conversation:
         talk = Conversation(Models(0.01), look_ahead=look_ahead)
-        follow = talk.session._trajectory.follow
+        trajectory = talk.session._planner._trajectory
+        follow = trajectory.follow
 
         def noted(motion: np.ndarray, eased: bool = False) -> None:
             follow(motion, eased)
-            rows.extend(talk.session._trajectory._rows[-len(motion) :])
+            rows.extend(trajectory._rows[-len(motion) :])
 
-        talk.session._trajectory.follow = noted
+        trajectory.follow = noted
 
         async def speak() -> None:
             await asyncio.sleep(1.4)
@@ -381,8 +382,8 @@ def test_a_listener_that_stops_reading_is_waited_for() -> None:
         await asyncio.gather(reading, return_exceptions=True)
         return rendered, talk.models
 
-    assert run(talk("fast"))[0] <= (20 + sessions.LEAD) / 5 + 3
-    assert run(talk("realtime"))[0] <= LOOP / 5 + (20 + sessions.LEAD) / 5 + 3
+    assert run(talk("fast"))[0] <= (20 + LEAD) / 5 + 3
+    assert run(talk("realtime"))[0] <= LOOP / 5 + (20 + LEAD) / 5 + 3
 
 
 def test_a_caller_that_is_not_heard_of_loses_the_session() -> None:
