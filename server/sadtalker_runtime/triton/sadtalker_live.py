@@ -25,30 +25,17 @@ from sadtalker_runtime.live.frames import CallerGoneError, Frame, Limits, Sessio
 from sadtalker_runtime.live.idle import RestCache
 from sadtalker_runtime.live.options import LiveOptions
 from sadtalker_runtime.live.session import LiveSession
+from sadtalker_runtime.option_table import FACE_OPTIONS, LIVE_OPTIONS
 from sadtalker_runtime.options import ENHANCERS, Options
 from sadtalker_runtime.timing import FRAME_RATE
 from sadtalker_runtime.triton.calls import call
+from sadtalker_runtime.triton.inputs import FileLimits
 from sadtalker_runtime.triton.live_metrics import LiveMetrics
 from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
-from sadtalker_runtime.triton.sadtalker import ENDING, ORDER_POLL_SECONDS, ORDERS, launcher_order
+from sadtalker_runtime.triton.sadtalker import DEAD, ENDING, ORDER_POLL_SECONDS, ORDERS, launcher_order
 
 SEQUENCE_START, SEQUENCE_END = 1, 2  # flags of a request
-LIVE_OPTIONS = "look_ahead", "pace", "idle", "format"
-FACE_OPTIONS = (
-    "pose_style",
-    "expression_scale",
-    "head_motion_scale",
-    "still",
-    "seed",
-    "blink",
-    "blink_rate",
-    "size",
-    "crop",
-    "face_index",
-    "enhance",
-    "speech_model",
-)
 SPEECH = "pcm", "samples"
 CONTROLS = "flush", "interrupt", "end"
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL", "idle": "CANCELLED"}
@@ -67,9 +54,9 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the limits from the configuration's parameters and start the event loop of the sessions."""
-        parameters = {
-            key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()
-        }
+        configured = json.loads(args["model_config"])["parameters"]
+        parameters = {key: value["string_value"] for key, value in configured.items()}
+        self._files = FileLimits(configured)
         chunks, self._most = int(parameters["chunks_in_flight"]), int(parameters["sessions"])
         self._limits = Limits(
             float(parameters["utterance_seconds"]),
@@ -138,6 +125,7 @@ class TritonPythonModel:
             raise InputError(f"sequence {number}: expected a new one, got the start of one that goes on")
         if "image" not in inputs:
             raise InputError("image: expected a portrait in a session's first request, got none")
+        self._files.check("image", inputs["image"])
         if order := launcher_order():
             raise _UnavailableError(ORDERS[order].removeprefix("UNAVAILABLE: "))
         if len(self._sessions) >= self._most:
@@ -186,7 +174,7 @@ class TritonPythonModel:
 
     async def _answer(self, begun: _Open, number: int | str, inputs: dict[str, Any]) -> None:
         """Send a session's frames; on failure, the one error."""
-        outcome, message = "ended", ""
+        outcome, message, code = "ended", "", None
         self._metrics.session_started()
         try:
             await self._send_frames(begun, inputs)
@@ -195,11 +183,13 @@ class TritonPythonModel:
         except CallerGoneError as error:
             outcome, message = "cancelled", f"CANCELLED: {error}"
             if (order := launcher_order()) in ENDING:
-                outcome, message = "failed", ORDERS[order]
+                outcome, message, code = "failed", ORDERS[order], "UNAVAILABLE"
         except SessionIdleError as error:
             outcome, message = "idle", f"ABORTED: {error}"
         except CallError as error:
             outcome, message = "refused" if error.refused else "failed", str(error)
+            if DEAD in message:
+                message, code = ORDERS["broken"], "UNAVAILABLE"
         except Exception as error:
             pb_utils.Logger.log_error(f"sadtalker_live: {error!r}")
             outcome, message = "failed", f"sadtalker_live failed: {error!r}"
@@ -208,7 +198,7 @@ class TritonPythonModel:
             self._metrics.session_ended(outcome)
         final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         if message:
-            await asyncio.to_thread(begun.sender.send, failure(message, CODES[outcome]), flags=final)
+            await asyncio.to_thread(begun.sender.send, failure(message, code or CODES[outcome]), flags=final)
         else:
             await asyncio.to_thread(begun.sender.send, flags=final)
 
