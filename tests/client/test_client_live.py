@@ -141,7 +141,7 @@ def test_an_error_of_one_request_leaves_the_session_going(server, live):
     with live(server.url) as session:
         assert next(session).index == 0
         session.speak(PIECE, RATE)
-        with pytest.raises(InvalidInputError, match="^rate: expected 16000 Hz$"):
+        with pytest.raises(InvalidInputError, match=r"^rate: expected 16000 Hz$"):
             next(session)
         assert [each.index for each in session] == [1]
 
