@@ -272,9 +272,49 @@ def test_motion_never_jumps(look_ahead: int) -> None:
     talk = run(talk())
     assert {frame.utterance for frame in talk.shown} == {-1, 0, 1, 2}
     speaking = np.array([frame.utterance >= 0 for frame in talk.shown])
-    steps = np.abs(np.diff(rows[: len(speaking)], axis=0, prepend=rows[:1]))[:, 64:].max(1)
+    changes = np.abs(np.diff(rows[: len(speaking)], axis=0, prepend=rows[:1]))
     at_borders = np.convolve(np.abs(np.diff(speaking.astype(int), prepend=0)), np.ones(9), "same") > 0
-    assert steps[at_borders].max() <= steps[speaking].max() * 1.01
+    for steps in (changes[:, :64].max(1), changes[:, 64:].max(1)):  # of expression and pose
+        assert steps[speaking].max() > 0
+        assert steps[at_borders].max() <= steps[speaking].max() * 1.01
+
+
+def test_the_mouth_is_at_rest_four_tenths_of_a_second_after_an_interruption() -> None:
+    expressions: dict[bytes, np.ndarray] = {}  # what each picture was rendered of
+
+    async def talk() -> Conversation:
+        talk = Conversation(Models(0.05), idle=False)
+        render = talk.models.render_frames
+
+        def noted(coefficient_windows: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+            made = render(coefficient_windows=coefficient_windows, **inputs)
+            for picture, row in zip(made["frames"][0], coefficient_windows[0, :, :64, 13], strict=True):
+                expressions[picture.tobytes()] = row
+            return made
+
+        talk.models.render_frames = noted
+
+        async def speak() -> None:
+            await asyncio.sleep(0.5)
+            talk.session.speak(spoken(5), 16_000)
+            await asyncio.sleep(2.2)
+            talk.interrupted = clock()
+            talk.session.interrupt()
+            await asyncio.sleep(2)
+            talk.session.end()
+
+        speaking = asyncio.create_task(speak())
+        talk.shown = await talk.take()
+        await speaking
+        return talk
+
+    talk = run(talk())
+    shown = np.stack([expressions[frame.picture.tobytes()] for frame in talk.shown])
+    distances = np.abs(shown - shown[0]).max(1)  # from rest
+    after = np.array(talk.times) - talk.interrupted
+    assert distances[(after > -0.5) & (after < 0)].max() > 0.01
+    assert after.max() > 1.9
+    np.testing.assert_allclose(distances[after > 0.4], 0, atol=1e-6)
 
 
 def test_an_interruption_forgets_the_rest_of_the_speech_and_closes_the_mouth() -> None:
@@ -508,6 +548,31 @@ def test_an_utterance_that_does_not_end_goes_on_as_the_next() -> None:
     assert numbers == sorted(numbers)
     assert len(numbers) == 125
     assert max(numbers) == 2
+
+
+def test_ten_minutes_without_speech_cost_a_session_nothing() -> None:
+    async def talk() -> Conversation:
+        talk = Conversation(Models(0.01))
+
+        async def wait() -> None:
+            for _ in range(60):  # the client gives a sign of life every few seconds
+                await asyncio.sleep(10)
+                talk.session.received(len(talk.times))
+            talk.rendered = talk.models.asked["render_frames"]
+            talk.session.speak(spoken(1), 16_000)
+            talk.session.end()
+
+        waiting = asyncio.create_task(wait())
+        talk.utterances = [frame.utterance async for frame in talk.frames()]
+        await waiting
+        return talk
+
+    talk = run(talk())
+    assert talk.utterances.count(-1) > 599 * 25 and talk.utterances.count(0) == 25
+    np.testing.assert_allclose(np.diff(talk.times), 0.04, atol=1e-6)
+    assert talk.rendered == LOOP / 5
+    trajectory = talk.session._planner._trajectory
+    assert len(trajectory._rows) < 300
 
 
 def test_minutes_of_silence_are_spoken_in_step() -> None:
