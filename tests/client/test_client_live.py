@@ -3,8 +3,12 @@
 import asyncio
 import itertools
 import queue
+import subprocess
+import sys
 import threading
 import time
+import wave
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -268,3 +272,25 @@ def test_a_session_that_has_not_begun_says_so(server):
     asyncio.run(main())
     with pytest.raises(RuntimeError, match="has not begun: use it with `with`"):
         next(BlockingTalk(server.url)._session)
+
+
+def test_the_example_speaks_in_pieces_and_writes_what_comes(server, tmp_path):
+    def two_frames(arrived):
+        yield frame(0)
+        for request in iter(arrived.get, None):
+            if text(request) == "end":
+                yield frame(1, ends=True)
+                yield final()
+                return
+
+    server.script = two_frames
+    example = Path(__file__).parents[2] / "examples" / "live.py"
+    output = tmp_path / "live.mp4"
+    subprocess.run([sys.executable, example, server.url, output], check=True, timeout=2 * WAIT_SECONDS)
+    assert output.read_bytes() == b"picture 0picture 1"
+    with wave.open(str(example.parent / "speech.wav")) as speech:
+        expected = speech.readframes(speech.getnframes())
+    pieces = [request for request in server.requests if request.id == "speech"]
+    said = b"".join(request.raw_input_contents[0] for request in pieces)
+    assert expected.startswith(said) and len(said) > len(expected) - 2 * RATE // 100
+    assert {len(request.raw_input_contents[0]) for request in pieces[:-1]} == {2 * RATE // 50}
