@@ -79,6 +79,9 @@ bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/re
 live: networks ## live sessions: latency, look-ahead against its price, continuity: benchmarks/results/live.*
 	$(BIN)/python benchmarks/live.py
 
+trace: networks ## one video's spans and its line of the log: docs/images/trace.svg, docs/operating.md
+	$(BIN)/python benchmarks/traced_video.py
+
 perf: networks ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
 
@@ -114,4 +117,4 @@ release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it;
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway live soak mixed-soak attack fuzz faults perf test test-integrations check format docs generate release clean
+.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway live soak mixed-soak attack fuzz faults trace perf test test-integrations check format docs generate release clean
