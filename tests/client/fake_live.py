@@ -16,7 +16,7 @@ RATE = 16_000
 
 
 def frame(index, utterance=0, ends=False):
-    """The answer that carries a frame, laid out as Triton does."""
+    """Return the answer that carries a frame, laid out as Triton does."""
     response = service_pb2.ModelStreamInferResponse()
     infer = response.infer_response
     infer.id = "start"
@@ -38,7 +38,7 @@ def frame(index, utterance=0, ends=False):
 
 
 def final():
-    """The answer after a session's last frame."""
+    """Return the answer after a session's last frame."""
     response = service_pb2.ModelStreamInferResponse()
     response.infer_response.id = "start"
     response.infer_response.parameters["triton_final_response"].bool_param = True
@@ -46,14 +46,14 @@ def final():
 
 
 def failed(text, id="start"):
-    """An error, of the session itself or of one of its requests."""
+    """Return an error, of the session itself or of one of its requests."""
     response = service_pb2.ModelStreamInferResponse(error_message=text)
     response.infer_response.id = id
     return response
 
 
 def text(request, name="control"):
-    """The control that a request carries, `received` as a number; None where it has none."""
+    """Return the control that a request carries, `received` as a number; None where it has none."""
     contents = dict(zip((tensor.name for tensor in request.inputs), request.raw_input_contents, strict=True))
     if name not in contents:
         return None

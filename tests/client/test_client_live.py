@@ -28,7 +28,7 @@ PIECE = np.zeros(RATE // 50, np.int16)
 
 @pytest.fixture
 def server():
-    """A fake that ends sessions at once until told otherwise."""
+    """Run a fake that ends sessions at once until told otherwise."""
     fake = FakeLive().start()
     yield fake
     fake.stop()
@@ -91,7 +91,7 @@ def test_frames_are_acknowledged_as_they_are_read(server, live):
         yield from endless(arrived)
 
     def received():
-        """What was acknowledged, but for the sign of life every 8 s."""
+        """Return what was acknowledged, but for the sign of life every 8 s."""
         return [each for each in (text(request, "received") for request in server.requests) if each and each % 10 == 0]
 
     server.script = hundred

@@ -32,7 +32,7 @@ PATIENCE = 60.0  # for what takes a few seconds on a quiet machine
 
 @pytest.fixture(scope="module")
 def running(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, ExitStack]]:
-    """A server, and what stops it."""
+    """Run a server; give it and what stops it."""
     folder = tmp_path_factory.mktemp("lifecycle")
     repository = folder / "model_repository"
     shutil.copytree(tiny_repository, repository, symlinks=True)
