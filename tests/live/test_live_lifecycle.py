@@ -48,7 +48,7 @@ def running(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def sessions(server: Server, outcome: str) -> float:
-    """How many sessions have ended in this way."""
+    """Return how many sessions have ended in this way."""
     with urllib.request.urlopen(server.metrics_url, timeout=PATIENCE) as page:
         lines = page.read().decode().splitlines()
     name = f'sadtalker_live_sessions_total{{outcome="{outcome}"'

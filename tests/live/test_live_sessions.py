@@ -398,6 +398,34 @@ def test_a_slow_renderer_skips_pictures_but_no_sound() -> None:
     assert talk.models.most_running <= 3 + 1  # and the loop, which is rendered one chunk at a time
 
 
+def test_where_everything_is_slow_the_speech_still_comes_to_its_end() -> None:
+    async def talk() -> Conversation:
+        talk = Conversation(Models(3.0))
+        call = talk.models.call
+
+        async def slow(model: str, inputs: dict[str, np.ndarray], *outputs: str) -> list[np.ndarray]:
+            if model == "audio2coeff":
+                await asyncio.sleep(0.7)
+            return await call(model, inputs, *outputs)
+
+        talk.models.call = slow
+
+        async def speak() -> None:
+            await asyncio.sleep(8)
+            talk.session.speak(spoken(4), 16_000)
+            talk.session.end()
+
+        speaking = asyncio.create_task(speak())
+        talk.shown = await talk.take(lambda shown: len(shown) == 200 * 25)
+        await speaking
+        return talk
+
+    talk = run(talk())
+    assert len(talk.shown) < 100 * 25
+    said = [frame for frame in talk.shown if frame.utterance == 0]
+    assert len(said) == 100 and said[-1].ends
+
+
 def test_a_listener_that_stops_reading_is_waited_for() -> None:
     limits = Limits(600, 300, 30, 20, 3)
 

@@ -58,6 +58,10 @@ class ChunkQueue:
             chunk.pictures, chunk.rendering = chunk.rendering.result(), None
         return chunk.pictures is not None
 
+    def first_is_being_rendered(self) -> bool:
+        """Return whether there will be pictures for the first chunk, but there are none yet."""
+        return self._chunks[0].rendering is not None and not self.first_is_rendered()
+
     def is_busy(self, most: int) -> bool:
         """Return whether `most` chunks are being rendered, or one while pictures are late."""
         late = self._clock() - self._late_at < LATE

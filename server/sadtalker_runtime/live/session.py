@@ -157,7 +157,8 @@ class LiveSession:
     def _due(self, index: int) -> Frame:
         """Return the frame to be shown now, whatever is ready."""
         rendered = bool(self._queue) and self._queue.first_is_rendered()
-        if not self._queue or (self._stalled and not rendered):
+        # After a pause the first pictures are waited for; a chunk that nobody renders never has any.
+        if not self._queue or (self._stalled and self._queue.first_is_being_rendered()):
             self._stalled = True
             self._work.set()
             silence = np.zeros(SOUND_PER_FRAME, np.int16)
