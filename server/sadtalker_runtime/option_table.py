@@ -1,8 +1,9 @@
 """The one declaration of what a request may ask for: names, types, ranges, units, defaults, a line of help.
 
-`options.Options` validates by it; `python -m sadtalker_runtime.generate` writes the inputs of
-`model_repository/sadtalker/config.pbtxt`, the tables in README.md and docs/options.md from it; tests compare the
-client's types and command-line flags with it. Nothing but the standard library is imported here.
+`options.Options` and `live.options.LiveOptions` validate by it; `python -m sadtalker_runtime.generate` writes the
+inputs of `sadtalker` and `sadtalker_live` in the model repository, the tables in README.md, docs/options.md and
+docs/live.md from it; tests compare the client's types and command-line flags with it. Nothing but the standard library
+is imported here.
 """
 
 import math
@@ -19,7 +20,7 @@ MAX_KEY_FRAMES = 10_000
 
 @dataclass(frozen=True)
 class Option:
-    """One optional input of the model `sadtalker`.
+    """One optional input of the models `sadtalker` or `sadtalker_live`.
 
     kind: number, a scalar; flag, true or false; choice, one of `choices`; text, a name that the server knows; curve,
     key frames [n, 2] of seconds and `unit`; times, seconds [n]; coefficients, an array [frames, 70]; file, the bytes
@@ -56,9 +57,9 @@ class Option:
         if self.choices:
             return (" or " if len(self.choices) == 2 else ", ").join(self.choices)
         if math.isfinite(self.high):
-            unit = f" {self.unit}" if self.unit else ""
-            return f"{self.low:g} to {self.high:g}{unit}"
-        text = f"{self.unit or 'a number'} from {self.low:g} on"
+            text = f"{self.low:g} to {self.high:g}{f' {self.unit}' if self.unit else ''}"
+        else:
+            text = f"{self.unit or 'a number'} from {self.low:g} on"
         return text + (f", or {self.special[0]} for {self.special[1]}" if self.special else "")
 
     def accepts(self, value: float) -> bool:
@@ -170,3 +171,58 @@ OPTIONS = {
         ),
     )
 }
+"""Options of a video, the model `sadtalker`."""
+
+FACE_OPTIONS = {
+    name: OPTIONS[name]
+    for name in (
+        "pose_style",
+        "expression_scale",
+        "head_motion_scale",
+        "still",
+        "seed",
+        "blink",
+        "blink_rate",
+        "size",
+        "crop",
+        "face_index",
+        "enhance",
+        "speech_model",
+    )
+}
+"""Those that a live session has, too."""
+
+LIVE_OPTIONS = {
+    option.name: option
+    for option in (
+        Option(
+            "look_ahead",
+            "number",
+            "INT32",
+            "speech that must be known beyond the five frames that are rendered together; 4 suffice for the expression",
+            0,
+            13,  # what the renderer sees
+            "frames",
+            default=4,
+            special=(-1, "all that a recording's frame would have seen"),
+        ),
+        Option(
+            "pace",
+            "choice",
+            "BYTES",
+            "realtime: a frame every 40 ms, whatever happens; fast: frames of speech as soon as they are known",
+            choices=("realtime", "fast"),
+            default="realtime",
+        ),
+        Option("idle", "flag", "BOOL", "move while nothing is said, at pace realtime, or hold still", default=True),
+        Option(
+            "format",
+            "choice",
+            "BYTES",
+            "rgb24: rows of pixels; jpeg: a file per frame; mp4: one endless fragmented file with sound",
+            choices=("rgb24", "jpeg", "mp4"),
+            default="jpeg",
+        ),
+    )
+}
+"""Options of a live session alone, the model `sadtalker_live`."""

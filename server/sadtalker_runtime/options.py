@@ -56,7 +56,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for option in OPTIONS.values():
-            _check(option, getattr(self, option.name))
+            check_option(option, getattr(self, option.name))
         self._check_blinks()
         if self.coefficients is not None:
             if not np.isfinite(self.coefficients).all():
@@ -93,7 +93,7 @@ class Options:
             raise InputError(f"blink: expected at most one of {', '.join(given)}, got {asked}")
 
 
-def _check(option: Option, value: Any) -> None:
+def check_option(option: Option, value: Any) -> None:
     """Raise InputError for a value outside the option's range; an absent one is in order."""
     if value is None:
         return

@@ -180,7 +180,7 @@ def test_another_speech_model_may_be_chosen(conversation, tiny_server, portrait_
     [
         ({"look_ahead": 14}, "look_ahead: expected 0 to 13"),
         ({"pace": "slow"}, "pace: expected realtime or fast, got 'slow'"),
-        ({"format": "gif"}, "format: expected rgb24 or jpeg or mp4, got 'gif'"),
+        ({"format": "gif"}, "format: expected rgb24, jpeg, mp4, got 'gif'"),
         ({"size": 512}, "size: expected 256"),
         ({"pose_style": 99}, "pose_style: expected 0 to 45"),
         ({"speech_model": "wav2lip"}, "speech_model: expected audio2coeff"),

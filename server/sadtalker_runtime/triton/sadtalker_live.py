@@ -25,6 +25,7 @@ from sadtalker_runtime.live.frames import CallerGoneError, Frame, Limits, Sessio
 from sadtalker_runtime.live.idle import RestCache
 from sadtalker_runtime.live.options import LiveOptions
 from sadtalker_runtime.live.session import LiveSession
+from sadtalker_runtime.option_table import FACE_OPTIONS, LIVE_OPTIONS
 from sadtalker_runtime.options import ENHANCERS, Options
 from sadtalker_runtime.timing import FRAME_RATE
 from sadtalker_runtime.triton.calls import call
@@ -32,24 +33,9 @@ from sadtalker_runtime.triton.inputs import SPEECH, FileLimits, read_tensors
 from sadtalker_runtime.triton.live_metrics import LiveMetrics
 from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
-from sadtalker_runtime.triton.sadtalker import ENDING, ORDER_POLL_SECONDS, ORDERS, launcher_order
+from sadtalker_runtime.triton.sadtalker import DEAD, ENDING, ORDER_POLL_SECONDS, ORDERS, launcher_order
 
 SEQUENCE_START, SEQUENCE_END = 1, 2  # flags of a request
-LIVE_OPTIONS = "look_ahead", "pace", "idle", "format"
-FACE_OPTIONS = (
-    "pose_style",
-    "expression_scale",
-    "head_motion_scale",
-    "still",
-    "seed",
-    "blink",
-    "blink_rate",
-    "size",
-    "crop",
-    "face_index",
-    "enhance",
-    "speech_model",
-)
 CONTROLS = "flush", "interrupt", "end"
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL", "idle": "CANCELLED"}
 
@@ -182,7 +168,7 @@ class TritonPythonModel:
         if speech:
             if "rate" not in inputs:
                 raise InputError("rate: expected samples per second with speech, got none")
-            session.speak(np.atleast_1d(inputs[speech[0]]), inputs["rate"])
+            session.speak(inputs[speech[0]], inputs["rate"])
         if control == "interrupt":
             session.interrupt()
             self._metrics.interrupted()
@@ -193,7 +179,7 @@ class TritonPythonModel:
 
     async def _answer(self, begun: _Open, number: int | str, inputs: dict[str, Any]) -> None:
         """Send a session's frames; on failure, the one error."""
-        outcome, message = "ended", ""
+        outcome, message, code = "ended", "", None
         self._metrics.session_started()
         try:
             await self._send_frames(begun, inputs)
@@ -202,11 +188,13 @@ class TritonPythonModel:
         except CallerGoneError as error:
             outcome, message = "cancelled", f"CANCELLED: {error}"
             if (order := launcher_order()) in ENDING:
-                outcome, message = "failed", ORDERS[order]
+                outcome, message, code = "failed", ORDERS[order], "UNAVAILABLE"
         except SessionIdleError as error:
             outcome, message = "idle", f"ABORTED: {error}"
         except CallError as error:
             outcome, message = "refused" if error.refused else "failed", str(error)
+            if DEAD in message:
+                message, code = ORDERS["broken"], "UNAVAILABLE"
         except Exception as error:
             pb_utils.Logger.log_error(f"sadtalker_live: {error!r}")
             outcome, message = "failed", f"sadtalker_live failed: {error!r}"
@@ -215,7 +203,7 @@ class TritonPythonModel:
             self._metrics.session_ended(outcome)
         final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         if message:
-            await asyncio.to_thread(begun.sender.send, failure(message, CODES[outcome]), flags=final)
+            await asyncio.to_thread(begun.sender.send, failure(message, code or CODES[outcome]), flags=final)
         else:
             await asyncio.to_thread(begun.sender.send, flags=final)
 
