@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TREES = (
     "benchmarks",
     "client",
+    "comparison",
     "examples",
     "export",
     "gateway",
