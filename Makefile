@@ -12,6 +12,7 @@ RUNNABLE := $(VENV)/.runnable
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 FIND_TORCH_INDEX := command -v nvidia-smi > /dev/null || $(PYTHON) -c 'from urllib.request import urlopen; \
 	urlopen("$(TORCH_INDEX)/torch/", timeout=4); print("--extra-index-url=$(TORCH_INDEX)")' 2> /dev/null
+IMPORTED := onnxruntime, sadtalker_client, sadtalker_server, sadtalker_runtime.animation.animator, sadtalker_runtime.live.session
 MINUTES ?= 25
 DEVICE ?= cpu
 # Triton's own modules exist only inside its Python backend.
@@ -25,10 +26,12 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check $$($(FIND_TORCH_INDEX)) --editable '.[dev]'
 	touch $@ $(RUNNABLE)
 
-# What runs the demo, without PyTorch; the whole environment has it, too.
+# What runs the demo, without PyTorch; the whole environment has it, too. pip would compile every module, most of which are
+# never imported (all of sympy, most of SciPy); those that are imported are compiled here, once for all processes.
 $(RUNNABLE): pyproject.toml
 	test $(INSTALLED) -nt pyproject.toml || { $(PYTHON) -m venv $(VENV) && \
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server]'; }
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --editable '.[server]' && \
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import $(IMPORTED)'; }
 	touch $@
 
 # The demo's networks are in the checkout; others are exported with PyTorch.

@@ -63,6 +63,7 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(environment, symlinks=True)
     pip("--python", environment / "bin" / "python", "install", "--no-deps", "--no-index", wheel)
     (packages,) = environment.glob("lib/python*/site-packages")
+    # the packages beside ours, without our sources
     others = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     (packages / "others.pth").write_text("\n".join(others))
     return environment / "bin"

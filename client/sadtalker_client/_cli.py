@@ -223,12 +223,12 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--expression-scale", type=float, metavar="X", help="strength of the expression, 1 is natural")
     group.add_argument("--head-motion-scale", type=float, metavar="X", help="how far the head moves, 1 is natural")
     group.add_argument("--still", action="store_const", const=True, help="hold the head still")
-    for angle, meaning in (("yaw", "to the side"), ("pitch", "up and down"), ("roll", "of the tilt")):
+    for angle, meaning in (("yaw", "turn to the side"), ("pitch", "turn up and down"), ("roll", "tilt")):
         group.add_argument(
             f"--{angle}",
             type=_key_frames,
             metavar="S:DEG,...",
-            help=f"the head's angle {meaning}, at these seconds, smooth in between, as 0:0,1.5:20,3:-10; or one angle",
+            help=f"the head's {meaning}: degrees at these seconds, smooth in between, as 0:0,1.5:20,3:-10; or one angle",
         )
     group.add_argument("--seed", type=int, metavar="N", help="seed of head motion and blinks")
     group.add_argument("--no-blink", dest="blink", action="store_const", const=False, help="never blink")

@@ -69,7 +69,7 @@ def find_tritonserver(choice: str, folder: Path) -> Installation:
 
 def _embedded(folder: Path) -> Installation:
     _check_platform()
-    spec = importlib.util.find_spec("pytriton")
+    spec = importlib.util.find_spec("pytriton")  # its folder, without importing it
     if spec is None or spec.origin is None:
         raise LaunchError(f"no tritonserver on PATH, and none embedded: {_SERVER_EXTRA}")
     _check_numpy()
@@ -105,7 +105,7 @@ def _add_onnxruntime(folder: Path) -> Path:
 
 
 def _onnxruntime_has_cuda() -> bool:
-    spec = importlib.util.find_spec("onnxruntime")
+    spec = importlib.util.find_spec("onnxruntime")  # its folder, without loading its libraries
     if spec is None or spec.origin is None:
         raise LaunchError(f"the embedded tritonserver needs onnxruntime: {_SERVER_EXTRA}")
     return Path(spec.origin).with_name("capi").joinpath("libonnxruntime_providers_cuda.so").is_file()

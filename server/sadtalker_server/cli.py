@@ -171,7 +171,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="FILE",
         help=f"has the key that shared memory, statistics, logging etc. ask for (else {KEY_VARIABLE}, else random)",
     )
-    add("--open-protocols", action="store_true", help="ask nobody for that key")
+    add("--open-protocols", action="store_true", help="do not ask for that key")
     add("--log-file", metavar="FILE", help="tritonserver's log (stderr; in a terminal a temporary file)")
     add("--log-verbose", type=int, default=0, metavar="LEVEL", help="tritonserver's verbosity (%(default)s)")
     return parser.parse_args(own)
