@@ -12,8 +12,6 @@ from pydantic import ValidationError
 from .app import create_app
 from .settings import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, Settings
 
-STOP_SECONDS = 5  # in which answers under way may end
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal comes; return 2 if a setting is wrong."""
@@ -33,10 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app,
             host=settings.host,
             port=settings.port,
-            timeout_graceful_shutdown=STOP_SECONDS,
+            timeout_graceful_shutdown=settings.stop_seconds,
             server_header=False,
             log_level="warning",
-            proxy_headers=False,
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=settings.proxies,
         )
     )
     try:
