@@ -12,7 +12,7 @@ from sadtalker_runtime.version import VERSION
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = "CHANGELOG.md", "README.md", "docs", "k8s", "model_repository", "server", "tools"
 IGNORED = shutil.ignore_patterns("__pycache__", "*.onnx", "*.plan", "exported.json", "*.png")
-QUOTE = re.compile(r"(?:VERSION = \"|sadtalker(?:-export)?:|newTag: |version: |makes `)(\d+\.\d+\.\d+)")
+QUOTE = re.compile(r"(?:VERSION = \"|sadtalker(?:-export|-gateway)?:|newTag: |version: |makes `)(\d+\.\d+\.\d+)")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The command `sadtalker-gateway`: serve the HTTP API and the page. Every setting is a flag; see `--help`."""
 
 import argparse
+import logging
 import os
 import socket
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 import uvicorn
 from pydantic import ValidationError
 
-from .app import create_app
+from .app import create_app, installed_version
 from .settings import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, Settings
 
 
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValidationError, ValueError, OSError) as error:
         print(f"sadtalker-gateway: {_plain(error)}", file=sys.stderr)
         return 2
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=settings.port,
             timeout_graceful_shutdown=settings.stop_seconds,
             server_header=False,
-            log_level="warning",
+            log_level=settings.log_level,
             proxy_headers=bool(settings.proxies),
             forwarded_allow_ips=settings.proxies,
         )
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _config_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
+    parser.add_argument("--version", action="version", version=f"sadtalker-gateway {installed_version()}")
     return parser
 
 

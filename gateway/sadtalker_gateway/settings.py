@@ -23,7 +23,8 @@ class Settings(BaseSettings):
 
     Every setting is a flag, an environment variable (SADTALKER_GATEWAY_ and its name in capitals) or a line of the TOML
     file that --config FILE names; the first of these that is there counts. Keys belong into the environment or the
-    file: flags can be seen by other users of a machine.
+    file: flags can be seen by other users of a machine. --version prints the version. Every video is marked as
+    AI-generated. The guide is gateway/README.md.
     """
 
     model_config = SettingsConfigDict(
@@ -38,6 +39,11 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0: any free one")
+    log_level: str = Field(
+        default="warning",
+        pattern="^(error|warning|info|debug)$",
+        description="what is written to stderr: error, warning, info (every request, without its headers) or debug",
+    )
     allowed_origins: list[str] = Field(
         default=[], description="origins whose pages may call the API (CORS); none by default"
     )

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import av
@@ -33,6 +34,13 @@ def test_help_tells_every_setting(capsys):
     assert all(field.description for field in Settings.model_fields.values())
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"sadtalker-gateway {metadata.version('sadtalker-triton')}\n"
+
+
 def test_flags_come_before_the_environment_and_that_before_the_file(tmp_path, monkeypatch):
     file = tmp_path / "gateway.toml"
     file.write_text('port = 1\nhost = "file"\nidle_seconds = 7\napi_keys = ["k"]\n')
@@ -51,6 +59,7 @@ def test_flags_come_before_the_environment_and_that_before_the_file(tmp_path, mo
     "arguments, message",
     [
         (["--port", "x"], "port: Input should be a valid integer"),
+        (["--log-level", "loud"], "log_level: String should match pattern"),
         (["--quality", "best"], "quality: String should match pattern"),
         (["--config", "/nowhere.toml"], "expected a TOML file, got /nowhere.toml"),
         (["--store", "ftp://x"], "ftp"),

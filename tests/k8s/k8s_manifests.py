@@ -53,7 +53,7 @@ def committed() -> list[Combination]:
         *((overlay,) for overlay in OVERLAYS),
         ("cpu", "monitoring", "autoscaling-hpa", "load-test", "web", "mtls"),
         ("a100", "monitoring", "autoscaling-keda", "load-test", "web", "gateway"),
-        ("a100-mig", "monitoring", "autoscaling-hpa", "load-test", "tls"),
+        ("a100-mig", "monitoring", "autoscaling-hpa", "load-test", "web", "tls"),
     ]
 
 
