@@ -142,7 +142,9 @@ def main() -> int:
         repository = args.repository
         results["enhancer"] = "the repository's"
         if args.high_seconds and "face_enhancer" not in manifest.models:
-            tell("exporting a face enhancer in its official size, with synthetic weights")
+            tell(
+                "exporting a face enhancer in its official size, with synthetic weights, unless it is in build/enhancer"
+            )
             repository = with_enhancer(args.repository, manifest, Path(folder))
             results["enhancer"] = "official size, synthetic weights"
         tell("starting the server, the gateway and the browser")
@@ -173,22 +175,25 @@ def main() -> int:
 
 
 def with_enhancer(repository: Path, manifest: Manifest, folder: Path) -> Path:
-    """Return a copy of the repository that has the face enhancer, too."""
+    """Return a copy of the repository that has the face enhancer, too, which is exported once per exporter."""
     from sadtalker_export.checkpoint.loading import synthetic_networks  # PyTorch: only where it is needed
+    from sadtalker_export.onnx.dependencies import exporter_digest
     from sadtalker_export.onnx.graph import export
     from sadtalker_export.presets import PRESETS
     from sadtalker_export.restoration_specs import RESTORATION_SPECS
 
+    kept = ROOT / "build" / "enhancer" / f"{exporter_digest()[:16]}.onnx"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        spec = RESTORATION_SPECS["face_enhancer"]
+        networks = synthetic_networks(PRESETS["official"], {"face_enhancer"})
+        partial = kept.with_suffix(".partial")
+        export(spec, spec.build(networks), partial)
+        partial.replace(kept)
     copy = folder / "repository"
     shutil.copytree(repository, copy)
-    spec = RESTORATION_SPECS["face_enhancer"]
     path = copy / "face_enhancer" / "1" / "model.onnx"
-    export(
-        spec,
-        spec.build(synthetic_networks(PRESETS["official"], {"face_enhancer"})),
-        path,
-        metadata=manifest.provenance("fp32"),
-    )
+    shutil.copy(kept, path)
     entry = ExportedFile(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
     models = {**manifest.models, "face_enhancer": {path.name: entry}}
     write_manifest(copy, dataclasses.replace(manifest, models=models))
