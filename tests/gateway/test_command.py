@@ -55,6 +55,15 @@ def test_flags_come_before_the_environment_and_that_before_the_file(tmp_path, mo
         Settings()
 
 
+def test_the_file_of_the_guide_is_read(tmp_path, monkeypatch):
+    guide = (Path(__file__).parents[2] / "gateway" / "README.md").read_text()
+    file = tmp_path / "gateway.toml"
+    file.write_text(guide.partition("```toml\n")[2].partition("```")[0])
+    monkeypatch.setenv("SADTALKER_GATEWAY_CONFIG", str(file))
+    settings = Settings()
+    assert (settings.store_options, settings.stop_seconds) == ({"region": "eu-central-1"}, 300)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
