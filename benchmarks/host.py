@@ -56,7 +56,7 @@ class InstantNetworks:
         self._asked = 0
 
     def chunk(self, number: int) -> Array:
-        """Frames of a face, uint8 [1, CHUNK, 256, 256, 3]."""
+        """Return frames of a face, uint8 [1, CHUNK, 256, 256, 3]."""
         return self._chunks[number % SHIFTS]
 
     async def call(self, model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
@@ -115,7 +115,7 @@ def frames_per_second(streams: int, seconds: float, full: bool) -> float:
 
 
 def in_a_process(streams: int, seconds: float, full: bool, copied: bool, cores: int) -> float:
-    """`frames_per_second` in this process, held to so many cores."""
+    """Measure `frames_per_second` in this process, held to so many cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     cv2.setNumThreads(1)
     with copying() if copied else nullcontext():
@@ -135,7 +135,7 @@ def copying() -> Iterator[None]:
 
 
 def measured(processes: int, streams: int, *arguments: object) -> float:
-    """Frames per second of all processes, each with its share of the streams."""
+    """Measure frames per second of all processes, each with its share of the streams."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:
         shares = [(streams // processes, *arguments)] * processes
@@ -169,7 +169,7 @@ def main() -> int:
 
 
 def _speech(seconds: float) -> bytes:
-    """A WAV file of the beginning of the example speech."""
+    """Return a WAV file of the beginning of the example speech."""
     file = io.BytesIO()
     with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(file, "wb") as part:
         part.setparams(whole.getparams())

@@ -52,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _config_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser("sadtalker-gateway", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
-    parser.add_argument("--version", action="version", version=f"sadtalker-gateway {installed_version()}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {installed_version()}")
     return parser
 
 

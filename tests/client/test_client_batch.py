@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-c", "import sys; from sadtalker_client._cli import 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working directory, with two portraits and two recordings, each with its own name in it."""
+    """Return the working directory, with two portraits and two recordings, each with its own name in it."""
     for name in ("people/anna.png", "people/ben.jpg", "people/notes.txt", "talks/hello.wav", "talks/bye.mp3"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ def batch(server, folder, capfd):
 
 
 def sent(request):
-    """The names of portrait and recording in a request."""
+    """Return the names of portrait and recording in a request."""
     return b"+".join(content[4:] for content in request.raw_input_contents[:2]).decode()
 
 

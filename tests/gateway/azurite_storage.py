@@ -25,7 +25,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 @pytest.fixture(scope="module")
 def azurite(tmp_path_factory):
-    """The options of a store in a running Azurite."""
+    """Yield the options of a store in a running Azurite."""
     port = free_port()
     folder = tmp_path_factory.mktemp("azurite")
     arguments = ["--blobPort", str(port), "--location", str(folder), "--silent", "--skipApiVersionCheck"]

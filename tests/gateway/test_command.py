@@ -92,7 +92,7 @@ def test_a_taken_port_is_said(common, capsys, tmp_path):
 
 @contextlib.contextmanager
 def running(triton, tmp_path, **settings):
-    """The command as a process, and a client for it."""
+    """Run the command as a process, and a client for it."""
     command = [sys.executable, "-m", "sadtalker_gateway.cli", "--port", "0", "--triton-url", triton.url]
     settings = {"STORE": f"file://{tmp_path}/store", **settings}
     environment = {**os.environ, **{f"SADTALKER_GATEWAY_{name}": value for name, value in settings.items()}}

@@ -28,7 +28,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def s3():
-    """The options of a store in a running moto, which has the bucket already."""
+    """Yield the options of a store in a running moto, which has the bucket already."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     # a region of its own, so that obstore has to be told it, as with any but Amazon's first

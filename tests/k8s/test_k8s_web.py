@@ -13,7 +13,7 @@ POD = {"app.kubernetes.io/name": "sadtalker", "app.kubernetes.io/component": "we
 
 
 def settings_of(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The gateway's settings in the pod's environment; a variable that it does not know is an error."""
+    """Return the gateway's settings in the pod's environment; a variable that it does not know is an error."""
     container = web_container(manifests)
     (config,) = (source["configMapRef"]["name"] for source in container["envFrom"] if "configMapRef" in source)
     variables = dict(find(manifests, "ConfigMap", config)["data"])
