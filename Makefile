@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 FRAMEWORKS := .venv-integrations
 INSTALLED := $(VENV)/.installed
 RUNNABLE := $(VENV)/.runnable
+TALKING := $(VENV)/.talking
 # PyTorch's own index has builds without CUDA, a fraction of the default's size: taken where it answers and there is no GPU.
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 FIND_TORCH_INDEX := command -v nvidia-smi > /dev/null || $(PYTHON) -c 'from urllib.request import urlopen; \
@@ -24,7 +25,7 @@ help: ## list these commands
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check $$($(FIND_TORCH_INDEX)) --editable '.[dev]'
-	touch $@ $(RUNNABLE)
+	touch $@ $(RUNNABLE) $(TALKING)
 
 # What runs the demo, without PyTorch; the whole environment has it, too. pip would compile every module, most of which are
 # never imported (all of sympy, most of SciPy); those that are imported are compiled here, once for all processes.
@@ -49,7 +50,12 @@ demo: repository ## animate the example portrait with the example speech: out/de
 serve: repository ## keep a server up on 127.0.0.1 (gRPC 8001; probes and metrics 8000)
 	$(BIN)/sadtalker-server
 
-chat: repository $(INSTALLED) ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080
+$(TALKING): pyproject.toml
+	test $(INSTALLED) -nt pyproject.toml || { $(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server,gateway]'; }
+	touch $@
+
+chat: repository $(TALKING) ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080
 	$(BIN)/python examples/chat.py
 
 bundle: $(INSTALLED) ## pack the demo's networks for the wheel, after a change of their weights or of the exporter
@@ -106,6 +112,12 @@ $(FRAMEWORKS)/.installed: pyproject.toml
 
 test-integrations: $(FRAMEWORKS)/.installed ## test the adapters with the real Pipecat and LiveKit, in .venv-integrations
 	$(FRAMEWORKS)/bin/python -m pytest -q --timeout 60 integrations/tests
+
+build/azurite/node_modules/.bin/azurite-blob:
+	npm install --prefix build/azurite --no-audit --no-fund azurite
+
+test-azurite: $(INSTALLED) build/azurite/node_modules/.bin/azurite-blob ## test the gateway's store on Azurite, Azure's emulator (needs npm)
+	AZURITE=$(abspath build/azurite/node_modules/.bin/azurite-blob) $(BIN)/python -m pytest tests/gateway/azurite_storage.py
 
 check: $(INSTALLED) ## lint and type-check
 	$(BIN)/ruff check .

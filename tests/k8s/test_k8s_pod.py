@@ -25,7 +25,7 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 PLAIN = ("cpu",)
-SECURED = ("cpu", "monitoring", "autoscaling-hpa", "load-test", "mtls")
+SECURED = ("cpu", "monitoring", "autoscaling-hpa", "load-test", "web", "mtls")
 CERTIFICATES = ROOT / "tests/client/loopback"  # self-signed, for localhost
 ADMIN_KEY = "an admin's key"
 
