@@ -115,7 +115,9 @@ def test_frames_come_with_their_speech(conversation, speech, format):
 
 
 def test_in_real_time_it_idles_speaks_is_interrupted_and_ends(conversation, speech, metric):
-    wait_until(lambda: metric("sadtalker_live_sessions") == 0)  # a session that was left before is noticed within a second
+    wait_until(
+        lambda: metric("sadtalker_live_sessions") == 0
+    )  # a session that was left before is noticed within a second
     before = {name: metric(f"sadtalker_live_{name}_total") for name in ("frames", "interrupts")}
 
     async def talk(session: AsyncLiveSession) -> tuple[list[LiveFrame], float]:
