@@ -43,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 FULL_HD = (1920, 1080)
 FACE = (660, 190, 1260, 790)  # of the whole picture: left, top, right, bottom
+CORES = sorted(os.sched_getaffinity(0))
 SHIFTS = 8  # different chunks, so that the encoder has motion to describe
 FORMS = {"face, 256 pixels": False, "whole picture, Full HD, face of 600 pixels": True}
 
@@ -142,7 +143,7 @@ def measure_here(streams: int, seconds: float, full: bool) -> Figures:
 
 def in_a_process(streams: int, seconds: float, full: bool, way: Way) -> Figures:
     """`measure_here` in this process, held to a way's cores."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: way.cores])
+    os.sched_setaffinity(0, CORES[: way.cores])
     cv2.setNumThreads(1)
     with (
         mock.patch.object(mp4, "ENCODER_THREADS", way.encoder_threads),
@@ -164,12 +165,10 @@ def converting_whole_pictures() -> Iterator[None]:
         yield
 
 
-def measured(way: Way, streams: int, seconds: float, full: bool) -> Figures:
+def measured(pool: ProcessPoolExecutor, way: Way, streams: int, seconds: float, full: bool) -> Figures:
     """Return the figures of all processes, each with its share of the streams."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(way.processes, context) as pool:
-        share = (streams // way.processes, seconds, full, way)
-        answers = [future.result() for future in [pool.submit(in_a_process, *share) for _ in range(way.processes)]]
+    share = (streams // way.processes, seconds, full, way)
+    answers = [future.result() for future in [pool.submit(in_a_process, *share) for _ in range(way.processes)]]
     rates, computed = zip(*answers, strict=True)
     return Figures(sum(rates), statistics.mean(computed))
 
@@ -186,11 +185,13 @@ def ways_for(cores: int, full: bool) -> dict[str, Way]:
 
 def compare(streams: int, seconds: float, runs: int, full: bool) -> dict[str, dict[str, float]]:
     """Measure all ways in turns; return medians, and ratios to the first within each run."""
-    ways = ways_for(len(os.sched_getaffinity(0)), full)
+    ways = ways_for(len(CORES), full)
     figures: dict[str, list[Figures]] = {name: [] for name in ways}
-    for _ in range(runs):
-        for name, way in ways.items():
-            figures[name].append(measured(way, streams, seconds, full))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context) as pool:  # the same processes for all ways: starting one takes seconds
+        for _ in range(runs):
+            for name, way in ways.items():
+                figures[name].append(measured(pool, way, streams, seconds, full))
     reference = figures[next(iter(ways))]
     found = {}
     for name, values in figures.items():
