@@ -37,6 +37,8 @@ HERE = ROOT / "benchmarks"
 RESULTS = HERE / "results"
 BUILD = ROOT / "build" / "gpu-proof"
 LIMIT_SECONDS = 540
+CHECKOUT = (HERE, *(ROOT / name for name in ("client", "server", "export")))
+"""Folders of the checkout that steps import from."""
 SOURCES = ("benchmarks", "client", "export", "server")
 console = Console(stderr=True)
 
@@ -52,6 +54,8 @@ class Settings:
     repository: Path
     slug: str
     """Names preset and GPU in the names of results."""
+    python: Path
+    """The interpreter that runs the steps."""
 
 
 @dataclass(frozen=True)
@@ -64,39 +68,39 @@ class Step:
     has_result: bool = True
 
 
-def _script(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, str(HERE / name), *arguments]
+def _script(s: Settings, name: str, *arguments: str) -> list[str]:
+    return [str(s.python), str(HERE / name), *arguments]
 
 
 def _bench(s: Settings, output: Path) -> list[str]:
     quick = ["--batches", "5", "--seconds", "0", "--rounds", "1"] if s.quick else []
     options = ["--device", s.device, "--preset", s.preset, "--output", str(output.parent)]
-    return _script("bench_gpu.py", *options, *quick)
+    return _script(s, "bench_gpu.py", *options, *quick)
 
 
 def _export(s: Settings, output: Path) -> list[str]:
     precision = "fp16" if s.device == "cuda" else "fp32"
     options = ["--preset", s.preset, "--precision", precision, "--repository", str(s.repository)]
-    return _script("gpu_proof.py", "--export-only", *options)
+    return _script(s, "gpu_proof.py", "--export-only", *options)
 
 
 def _placement(s: Settings, output: Path) -> list[str]:
     quick = ["--largest-batch", "1", "--seconds", "0"] if s.quick else []
     options = ["--repository", str(s.repository), "--device", s.device, "--output", str(output)]
-    return _script("gpu_placement.py", *options, *quick)
+    return _script(s, "gpu_placement.py", *options, *quick)
 
 
 def _served(s: Settings, output: Path) -> list[str]:
     quick = ["--streams", "1", "2", "--seconds", "0.4"] if s.quick else []
     options = ["--repository", str(s.repository), "--device", s.device, "--output", str(output)]
-    return _script("gpu_served.py", *options, *quick)
+    return _script(s, "gpu_served.py", *options, *quick)
 
 
 def _bounds(name: str) -> Callable[[Settings, Path], list[str]]:
     def command(s: Settings, output: Path) -> list[str]:
         quick = ["--seconds", "0", "--rounds", "1"] if s.quick else []
         options = ["--device", s.device, "--preset", s.preset, "--output", str(output)]
-        return _script("gpu_bounds.py", name, *options, *quick)
+        return _script(s, "gpu_bounds.py", name, *options, *quick)
 
     return command
 
@@ -164,11 +168,10 @@ def run_step(
     return failure or f"done in {seconds:g} s"
 
 
-def environment_with(packages: Path | None) -> dict[str, str]:
-    """Return this process's environment, the checkout's own packages and those of the wheels first in Python's path."""
-    folders = [HERE, *(ROOT / name for name in ("client", "server", "export")), *([packages] if packages else [])]
+def step_environment() -> dict[str, str]:
+    """Return this process's environment with the checkout's own packages first in Python's path."""
     known = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, folders), *known]), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, CHECKOUT), *known]), "PYTHONUNBUFFERED": "1"}
 
 
 def export(preset: str, precision: str, repository: Path) -> None:
@@ -203,14 +206,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         device = usable(args.device)
-        packages = wheels.install(args.wheels, BUILD) if args.wheels else None
+        python = wheels.install(args.wheels, BUILD, CHECKOUT) if args.wheels else Path(sys.executable)
     except UsageError as error:
         console.print(f"error: {error}", highlight=False, soft_wrap=True)
         return 2
     gpu = describe_gpu() if device.type == "cuda" else None
-    settings = Settings(args.device, args.preset, args.quick, repository, slug(args.preset, gpu))
+    settings = Settings(args.device, args.preset, args.quick, repository, slug(args.preset, gpu), python)
     proof = {"sources": sources_digest(), "gpu": gpu and gpu["name"], "quick": args.quick}
-    environment = environment_with(packages)
+    environment = step_environment()
     args.output.mkdir(parents=True, exist_ok=True)
     outcomes = {}
     for number, name in enumerate(args.steps, 1):

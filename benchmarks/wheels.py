@@ -9,12 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import venv
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sadtalker_export.errors import UsageError
 
 SUMS = "SHA256SUMS"
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 INSTALLED = "installed.txt"
 """In a folder of installed packages: the checksums that it was made from."""
 
@@ -54,23 +56,36 @@ def joined(folder: Path, into: Path) -> list[Path]:
     return [_whole(folder, into, name, expected) for name, expected in sums.items()]
 
 
-def install(folder: Path, into: Path) -> Path:
-    """Install a folder's wheels below `into`, without a registry or dependencies; return the packages' folder.
+def install(folder: Path, into: Path, checkout: Iterable[Path] = ()) -> Path:
+    """Install a folder's wheels into a virtual environment below `into`; return its Python.
 
-    What was installed from the same wheels before is kept. Raises `UsageError` as `joined` does, or where pip fails.
+    The environment also sees the folders of a checkout and, after its own, the packages of this Python, which may be
+    in a virtual environment itself. (Triton's stub takes its packages from the environment and is deaf to PYTHONPATH.)
+    Nothing is downloaded. What was installed from the same wheels before is kept. Raises `UsageError` as `joined` does,
+    or where pip fails.
     """
-    packages, wanted = into / "packages", _text(read_sums(folder))
-    if (packages / INSTALLED).is_file() and (packages / INSTALLED).read_text() == wanted:
-        return packages
-    wheels = joined(folder, into / "wheels")
-    shutil.rmtree(packages, ignore_errors=True)
-    options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(packages), *map(str, wheels)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise UsageError(f"pip could not install the wheels of {folder}: {done.stderr.strip()[-500:]}")
-    (packages / INSTALLED).write_text(wanted)
-    return packages
+    home = into / "environment"
+    python, packages = home / "bin" / "python3", home / "lib" / f"python{VERSION}" / "site-packages"
+    wanted = _text(read_sums(folder))
+    if not (packages / INSTALLED).is_file() or (packages / INSTALLED).read_text() != wanted:
+        wheels = joined(folder, into / "wheels")
+        venv.create(home, clear=True, symlinks=True, with_pip=False)
+        options = [
+            "--quiet",
+            "--no-index",
+            "--no-deps",
+            "--no-compile",
+            "--no-cache-dir",
+            "--disable-pip-version-check",
+        ]
+        command = [sys.executable, "-m", "pip", "install", *options, "--target", str(packages), *map(str, wheels)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise UsageError(f"pip could not install the wheels of {folder}: {done.stderr.strip()[-500:]}")
+        (packages / INSTALLED).write_text(wanted)
+    seen = [*map(str, checkout), *(path for path in sys.path if Path(path).name in ("site-packages", "dist-packages"))]
+    (packages / "layers.pth").write_text("".join(f"{path}\n" for path in seen))
+    return python
 
 
 def _whole(folder: Path, into: Path, name: str, expected: str) -> Path:

@@ -44,13 +44,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_wheels_in_pieces_are_joined_checked_and_installed_once(folder: Path, tmp_path: Path) -> None:
-    packages = wheels.install(folder, tmp_path / "build")
-    command = [sys.executable, "-c", "import tiny_package; print(len(tiny_package.text))"]
-    environment = gpu_proof.environment_with(packages)
-    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == "500\n"
-    (packages / "mark").touch()
-    assert wheels.install(folder, tmp_path / "build") == packages
-    assert (packages / "mark").exists(), "the same wheels are not installed again"
+    python = wheels.install(folder, tmp_path / "build", gpu_proof.CHECKOUT)
+    # Isolated, as Triton's stub is: packages of the wheels, of the checkout and of the Python that runs this.
+    code = "import tiny_package, sadtalker_runtime, numpy; print(len(tiny_package.text), sadtalker_runtime.__file__)"
+    told = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True).stdout
+    assert told == f"500 {gpu_proof.ROOT}/server/sadtalker_runtime/__init__.py\n"
+    mark = python.parent / "mark"
+    mark.touch()
+    assert wheels.install(folder, tmp_path / "build", gpu_proof.CHECKOUT) == python
+    assert mark.exists(), "the same wheels are not installed again"
     (folder / "SHA256SUMS").write_text("")
     with pytest.raises(UsageError, match="expected a line for tiny_package"):
         wheels.install(folder, tmp_path / "build")
@@ -75,7 +77,7 @@ def test_a_damaged_folder_of_wheels_is_refused(folder: Path, tmp_path: Path, spo
 
 
 def settings(tmp_path: Path) -> gpu_proof.Settings:
-    return gpu_proof.Settings("cpu", "tiny", True, tmp_path / "repository", "tiny_cpu")
+    return gpu_proof.Settings("cpu", "tiny", True, tmp_path / "repository", "tiny_cpu", Path(sys.executable))
 
 
 def step(code: str) -> gpu_proof.Step:
@@ -86,7 +88,7 @@ def step(code: str) -> gpu_proof.Step:
 
 
 def test_a_step_is_run_again_only_where_something_has_changed(tmp_path: Path) -> None:
-    good, environment = step("path.write_text(json.dumps({'figure': 1}))"), gpu_proof.environment_with(None)
+    good, environment = step("path.write_text(json.dumps({'figure': 1}))"), gpu_proof.step_environment()
     proof: dict[str, object] = {"sources": "a", "gpu": None, "quick": True}
 
     def run(proof: dict[str, object]) -> str:
@@ -103,7 +105,7 @@ def test_a_step_is_run_again_only_where_something_has_changed(tmp_path: Path) ->
 
 
 def test_what_a_failed_step_left_is_kept_but_does_not_count(tmp_path: Path) -> None:
-    bad, environment = step("path.write_text('{}'); sys.exit(3)"), gpu_proof.environment_with(None)
+    bad, environment = step("path.write_text('{}'); sys.exit(3)"), gpu_proof.step_environment()
     for _ in range(2):
         assert gpu_proof.run_step(bad, settings(tmp_path), tmp_path, {"sources": "a"}, environment) == "failed with 3"
     assert json.loads((tmp_path / "try_tiny_cpu.json").read_text())["proof"]["failure"] == "failed with 3"
@@ -111,7 +113,7 @@ def test_what_a_failed_step_left_is_kept_but_does_not_count(tmp_path: Path) -> N
 
 def test_a_step_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_proof, "LIMIT_SECONDS", 1)
-    slow, environment = step("import time; time.sleep(100)"), gpu_proof.environment_with(None)
+    slow, environment = step("import time; time.sleep(100)"), gpu_proof.step_environment()
     assert gpu_proof.run_step(slow, settings(tmp_path), tmp_path, {}, environment) == "stopped after 1 s"
 
 
@@ -132,7 +134,7 @@ def test_every_step_has_a_command(tmp_path: Path) -> None:
     for name, step in gpu_proof.STEPS.items():
         for chosen in (quick, replace(quick, quick=False, device="cuda", preset="official")):
             program, script, *arguments = step.command(chosen, tmp_path / f"{name}.json")
-            assert program == sys.executable and Path(script).is_file()
+            assert Path(program) == Path(sys.executable) and Path(script).is_file()
             assert "official" not in arguments or chosen is not quick
 
 
