@@ -16,7 +16,7 @@ MINUTES ?= 25
 DEVICE ?= cpu
 PRESET ?= official
 # Triton's own modules exist only inside its Python backend.
-DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export sadtalker_training sadtalker_gateway '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
+DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export sadtalker_training sadtalker_gateway sadtalker_compare '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -81,8 +81,16 @@ faults: networks ## what a caller sees when a process dies, and how long until i
 bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/results/gateway.json
 	$(BIN)/python benchmarks/gateway.py
 
+compare: networks ## measure, weigh and rank variants of this server: out/comparison/comparison.html
+	test -e out/compare/tiny/exported.json || $(BIN)/sadtalker-export onnx --weights tiny --repository out/compare/tiny
+	test -e out/compare/bf16/exported.json || $(BIN)/sadtalker-export onnx --weights demo --precision bf16 --repository out/compare/bf16
+	$(BIN)/sadtalker-compare comparison/own_variants.toml
+
 live: networks ## live sessions: latency, look-ahead against its price, continuity: benchmarks/results/live.*
 	$(BIN)/python benchmarks/live.py
+
+trace: networks ## one video's spans and its line of the log: docs/images/trace.svg, docs/operating.md
+	$(BIN)/python benchmarks/traced_video.py
 
 perf: networks ## load tests with perf_analyzer (SCENARIO=smoke, sweep or all): benchmarks/results/perf_*
 	$(BIN)/python benchmarks/perf.py --preset $(WEIGHTS) --scenario $(SCENARIO)
@@ -119,4 +127,4 @@ release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it;
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway gpu-proof live soak mixed-soak attack fuzz faults perf test test-integrations check format docs generate release clean
+.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway gpu-proof live soak mixed-soak compare attack fuzz faults trace perf test test-integrations check format docs generate release clean

@@ -9,7 +9,6 @@ chunk, one after the other; then the machine's other work does not count. Writes
 
 import argparse
 import asyncio
-import io
 import json
 import re
 import shutil
@@ -18,12 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-import wave
 from pathlib import Path
 
 import numpy as np
 from hardware import describe
 from host import InstantNetworks, Unobserved
+from perf_analyzer.inputs import cut_speech
 from sadtalker_client import SadTalkerClient
 from sadtalker_runtime.animation.animator import Animator
 from sadtalker_runtime.arrays import Array
@@ -31,6 +30,7 @@ from sadtalker_runtime.options import Options
 from sadtalker_server import Server
 
 ROOT = Path(__file__).resolve().parents[1]
+SPEECH = ROOT / "examples" / "speech.wav"
 RESULTS = ROOT / "benchmarks" / "results"
 UNBOUNDED = 10_000
 
@@ -75,8 +75,8 @@ def main() -> int:
 def measure(
     repository: Path, chunks_at_once: int, videos: int, seconds: float, every: float
 ) -> tuple[dict[str, float], list[bytes]]:
-    """Times to the first fragment and to the end of all, and the videos."""
-    portrait, speech = (ROOT / "examples" / "portrait.jpg").read_bytes(), speech_of(seconds)
+    """Return times to the first fragment and to the end of all, and the videos."""
+    portrait, speech = (ROOT / "examples" / "portrait.jpg").read_bytes(), cut_speech(SPEECH, seconds)
     firsts, made = [0.0] * videos, [b""] * videos
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model_repository"
@@ -88,7 +88,7 @@ def measure(
         assert changed == 1
         config.write_text(text)
         with Server(copy) as server, SadTalkerClient(server.grpc_url, timeout=900) as client:
-            client.animate(portrait, speech_of(0.4)).read()  # the portrait is known, the networks are warm
+            client.animate(portrait, cut_speech(SPEECH, 0.4)).read()  # the portrait is known, the networks are warm
 
             def make(number: int) -> None:
                 start, parts = time.perf_counter(), []
@@ -123,7 +123,7 @@ async def simulate(
             return [networks.chunk(0)]
 
     animator = Animator(call, lambda model: True, Unobserved(), 256, 600, 3, 4, chunks_at_once)
-    firsts, speech = [0.0] * videos, speech_of(seconds)
+    firsts, speech = [0.0] * videos, cut_speech(SPEECH, seconds)
 
     async def make(number: int) -> bytes:
         await asyncio.sleep(number * every)
@@ -140,7 +140,7 @@ async def simulate(
 
 
 def summary(firsts: list[float], took: float) -> dict[str, float]:
-    """Percentiles of the times to the first fragment, and the time of all, seconds."""
+    """Compute percentiles of the times to the first fragment, and the time of all, seconds."""
     result = {
         "first_fragment_p50": float(np.percentile(firsts, 50)),
         "first_fragment_p95": float(np.percentile(firsts, 95)),
@@ -148,15 +148,6 @@ def summary(firsts: list[float], took: float) -> dict[str, float]:
         "all_videos": took,
     }
     return {name: round(value, 2) for name, value in result.items()}
-
-
-def speech_of(seconds: float) -> bytes:
-    """A WAV file of the beginning of the example speech."""
-    file = io.BytesIO()
-    with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(file, "wb") as part:
-        part.setparams(whole.getparams())
-        part.writeframes(whole.readframes(round(seconds * whole.getframerate())))
-    return file.getvalue()
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> int:
 
 
 def prepare(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module], Path]:
-    """The networks, and a model repository with their ONNX files (made anew only where they changed, in build/)."""
+    """Return the networks and a model repository with their ONNX files, made anew in build/ only where they changed."""
     console.print("loading weights")
     name, networks = load_networks(args)
     repository = ROOT / "build" / "bench" / name / "model_repository"
@@ -103,7 +103,7 @@ def prepare(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module], 
 
 
 def load_networks(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Module]]:
-    """The preset and the networks that the arguments name."""
+    """Return the preset and the networks that the arguments name."""
     if args.weights:
         preset, networks = loading.load_directory(args.weights)
         return preset.name, networks
@@ -111,14 +111,14 @@ def load_networks(args: argparse.Namespace) -> tuple[str, dict[str, torch.nn.Mod
 
 
 def gflop_per_frame(repository: Path, variant: str) -> float:
-    """The arithmetic of a frame in the graphs of a variant."""
+    """Return the arithmetic of a frame in the graphs of a variant."""
     renderer = "model_bf16.onnx" if variant == "bf16" else "model.onnx"
     files = (repository / "motion" / "1" / "model.onnx", repository / "face_renderer" / "1" / renderer)
     return sum(flops.count(file).total() for file in files) / FRAMES / 1e9
 
 
 def serve(repository: Path, variant: str) -> Server:
-    """A server on free ports that computes in a precision."""
+    """Run a server on free ports that computes in a precision."""
     return Server(repository, model_config_name=None if variant == "fp32" else variant)
 
 
@@ -126,7 +126,7 @@ _exported = shutil.ignore_patterns("*.onnx", "exported.json")
 
 
 def end_to_end(repository: Path, speech: bytes, args: argparse.Namespace) -> dict[str, dict[str, object]]:
-    """Frames per second of everyone in turn, one in memory at a time, and the stages of the last round."""
+    """Measure frames per second of everyone in turn, one in memory at a time; also the stages of the last round."""
     seconds: dict[str, list[float]] = {name: [] for name in ("reference", *args.variants)}
     stages: dict[str, dict[str, float]] = {}
     with Progress(console=console) as bar:
@@ -154,7 +154,7 @@ def end_to_end(repository: Path, speech: bytes, args: argparse.Namespace) -> dic
 def run_reference(
     repository: Path, name: str, image: bytes, speech: bytes, args: argparse.Namespace
 ) -> tuple[float, dict[str, float]]:
-    """Seconds of a video by the original algorithm, and of its stages; its networks are gone afterwards."""
+    """Measure seconds of a video by the original algorithm, and of its stages; its networks are gone afterwards."""
     reference = Reference(load_networks(args)[1])
     start = time.perf_counter()
     reference.animate(image, speech)
@@ -167,7 +167,7 @@ def run_reference(
 def run_server(
     repository: Path, name: str, image: bytes, speech: bytes, args: argparse.Namespace
 ) -> tuple[float, dict[str, float]]:
-    """Seconds of a video by a server of one variant, and of its networks; it is stopped afterwards."""
+    """Measure seconds of a video by a server of one variant, and of its networks; it is stopped afterwards."""
     with serve(repository, name) as server:
         animate(server, portrait(-1), long_speech_frames(FRAMES))  # first executions compile kernels
         before = model_seconds(server)
@@ -178,7 +178,7 @@ def run_server(
 
 
 def first_fragments(server: Server) -> dict[str, float]:
-    """Seconds to the first fragment for a 2 s and a 60 s recording, a new portrait each, the rest cancelled.
+    """Measure seconds to the first fragment for a 2 s and a 60 s recording, a new portrait each, the rest cancelled.
 
     `its_networks` is what the networks computed for a whole video of one chunk, a new portrait too: the least that a
     first fragment can take.
@@ -200,7 +200,7 @@ def first_fragments(server: Server) -> dict[str, float]:
 
 
 def four_clients(server: Server, speech: bytes, frames: int) -> dict[str, float]:
-    """Frames per second of one client and of four at once; chunks per execution of the renderer meanwhile."""
+    """Measure frames per second of one client and of four at once; chunks per execution of the renderer meanwhile."""
     image = portrait(200)
     animate(server, image, long_speech_frames(FRAMES))  # the portrait is then known
     start = time.perf_counter()
@@ -220,7 +220,7 @@ def four_clients(server: Server, speech: bytes, frames: int) -> dict[str, float]
 
 
 def triton_over_bare(server: Server, repository: Path, runs: int = 3) -> dict[str, float]:
-    """The renderer's throughput through Triton and gRPC over that of the same session called directly; one chunk."""
+    """Measure the renderer's throughput through Triton and gRPC over that of its session called directly; one chunk."""
     spec = SPECS["face_renderer"]
     inputs = {t.name: synthetic.named_input(t.name, (1, *t.shape), -0.3, 0.3) for t in spec.inputs}
     client = triton.InferenceServerClient(server.grpc_url)
@@ -255,7 +255,7 @@ def triton_over_bare(server: Server, repository: Path, runs: int = 3) -> dict[st
 
 
 def ceilings() -> dict[str, float]:
-    """GFLOP/s of large matrix products with all cores, by precision: the best of several."""
+    """Measure GFLOP/s of large matrix products with all cores, by precision: the best of several."""
     found = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         a, b = torch.randn(2, 2048, 2048).to(dtype)
@@ -274,7 +274,7 @@ def animate(server: Server, image: bytes, speech: bytes) -> bytes:
 
 
 def portrait(seed: int) -> bytes:
-    """The example portrait, different in one pixel for every seed, so that no cache knows it."""
+    """Return the example portrait, different in one pixel for every seed, so that no cache knows it."""
     image = Image.open(ROOT / "examples" / "portrait.jpg").convert("RGB")
     image.putpixel((0, 0), tuple(int(v) for v in np.random.default_rng(seed + 1000).integers(0, 256, 3)))
     file = io.BytesIO()
@@ -283,12 +283,12 @@ def portrait(seed: int) -> bytes:
 
 
 def long_speech_frames(frames: int) -> bytes:
-    """The beginning of the example speech: so many video frames of it."""
+    """Return the beginning of the example speech, as long as so many video frames."""
     return long_speech(frames / 25)
 
 
 def model_seconds(server: Server) -> dict[str, float]:
-    """Seconds that each network has computed since the server started."""
+    """Return seconds that each network has computed since the server started."""
     client = triton.InferenceServerClient(server.grpc_url)
     models = client.get_inference_statistics(headers=server.admin_headers).model_stats
     return {

@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 @torch.no_grad()
 def bench(args: argparse.Namespace) -> Path:
-    """Measures everything and writes it down; the path of the JSON file."""
+    """Measure everything and write it down; returns the path of the JSON file."""
     device = usable(args.device)
     if wrong := [batch for batch in args.batches if batch <= 0 or batch % FRAMES]:
         raise UsageError(f"--batches: expected multiples of {FRAMES}, the frames of a chunk, got {wrong[0]}")
@@ -123,7 +123,7 @@ class Comparison:
         self.layout = self._fastest_layout()
 
     def original(self, driving: Tensor) -> Tensor:
-        """[B, 15, 3] -> uint8 [B, 256, 256, 3]"""
+        """Render as the original does: [B, 15, 3] -> uint8 [B, 256, 256, 3]."""
         return reference.render(self.plain, self.face, self.portrait.source_keypoints, driving)
 
     def ours(self, precision: str, layout: str) -> nn.Module:
@@ -162,12 +162,12 @@ class Comparison:
         return {"original": original_rows, "layout": self.layout, "ours": ours}
 
     def quality(self) -> dict[str, float]:
-        """Our frames against the original's, both in fp32."""
+        """Compare our frames with the original's, both in fp32."""
         ours = self.exact.render(self.portrait, self.driving[:1])[0, : reference.BATCH]
         return {"ours_against_original_fp32": measures.decibels(self.original(self.pair), ours)}
 
     def _in_turn(self, precision: str, batch: int) -> tuple[list[float], dict[str, list[float]], dict[str, float]]:
-        """Milliseconds per frame of ours, and of the original in each precision, in turn; gigabytes of ours."""
+        """Measure milliseconds per frame of ours, and of the original in each precision, in turn; gigabytes of ours."""
         module = self.ours(precision, self.layout if precision == self.precision else "contiguous")
         inputs = renderer_inputs(self.portrait, self.driving[: batch // FRAMES])
         taken = measures.memory(self.timing.device)
@@ -190,7 +190,7 @@ class Comparison:
             return {"weights_gb": measures.weights_gb(*self.plain.values()), **taken()}
 
     def _fastest_layout(self) -> str:
-        """The memory layout of weights with which a chunk is rendered soonest."""
+        """Return the memory layout of weights with which a chunk is rendered soonest."""
         if self.timing.device.type != "cuda":
             return "contiguous"
         inputs = renderer_inputs(self.portrait, self.driving[:1])
@@ -202,7 +202,7 @@ class Comparison:
 
 
 def usable(name: str) -> torch.device:
-    """The device, if it is there."""
+    """Return the device; raise an error where it is missing."""
     if name == "cuda" and not torch.cuda.is_available():
         build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for CPUs only"
         raise UsageError(
@@ -213,7 +213,7 @@ def usable(name: str) -> torch.device:
 
 
 def slug(preset: str, gpu: Mapping[str, object] | None) -> str:
-    """A file name: "nvidia-h200-sm90"; sizes other than the official ones are named too."""
+    """Return a file name, such as "nvidia-h200-sm90"; it also names sizes other than the official ones."""
     name = "cpu"
     if gpu is not None:
         major, minor = str(gpu["compute_capability"]).split(".")
@@ -222,7 +222,7 @@ def slug(preset: str, gpu: Mapping[str, object] | None) -> str:
 
 
 def example_face() -> tuple[np.ndarray, np.ndarray]:
-    """The example portrait's face [3, 256, 256], and as the reconstruction sees it [3, 224, 224]; RGB in [0, 1]."""
+    """Return the example's face [3, 256, 256] and the reconstruction's view of it [3, 224, 224]; RGB in [0, 1]."""
     picture = cv2.imread(str(ROOT / "examples" / "portrait.jpg"))[FACE]
     face = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_LINEAR)[:, :, ::-1]
     face = np.ascontiguousarray(face.transpose(2, 0, 1), np.float32) / np.float32(255)
@@ -230,14 +230,14 @@ def example_face() -> tuple[np.ndarray, np.ndarray]:
 
 
 def speech(seconds: float) -> np.ndarray:
-    """The example speech, over and over: float32 [samples], 16 kHz, in [-1, 1]."""
+    """Return the example speech, over and over: float32 [samples], 16 kHz, in [-1, 1]."""
     with wave.open(str(ROOT / "examples" / "speech.wav")) as file:
         once = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
     return np.resize(once, round(seconds * RATE))
 
 
 def video(pipeline: Pipeline, chunks: int) -> tuple[Portrait, Tensor]:
-    """The encoded portrait, and the keypoints [chunks, 5, 15, 3] that drive it as it speaks."""
+    """Return the encoded portrait, and the keypoints [chunks, 5, 15, 3] that drive it as it speaks."""
     needed = windows.needed
     portrait = pipeline.portrait(*example_face())
     frames = RECORDINGS[-1] * FRAME_RATE
@@ -247,7 +247,7 @@ def video(pipeline: Pipeline, chunks: int) -> tuple[Portrait, Tensor]:
 
 
 def graphs_and_half(serving: Pipeline) -> dict[str, float]:
-    """Frames of a graph against its module's called plainly; on the demo's trained weights, fp16 against fp32."""
+    """Compare frames of a graph with its module's called plainly; on the demo's trained weights, fp16 with fp32."""
     portrait, driving = video(serving, 1)
     eager = serving.modules["face_renderer"](*renderer_inputs(portrait, driving))
     found = {"graph_against_eager": measures.decibels(eager, serving.render(portrait, driving))}
@@ -259,7 +259,7 @@ def graphs_and_half(serving: Pipeline) -> dict[str, float]:
 
 
 def speed(ms: list[float], gflop: float, ceiling_tflops: float) -> dict[str, object]:
-    """Figures of one way to render, from its milliseconds per frame in each round."""
+    """Compute the figures of one way to render from its milliseconds per frame in each round."""
     median = statistics.median(ms)
     return {
         "ms_per_frame": round(median, 4),

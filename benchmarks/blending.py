@@ -90,14 +90,14 @@ def measure(height: int, width: int, turns: int) -> dict[str, object]:
 
 
 def seconds(work: Callable[[], object], frames: int) -> tuple[float, float]:
-    """Wall and CPU seconds per frame."""
+    """Measure wall and CPU seconds per frame."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return (time.perf_counter() - wall) / frames, (time.process_time() - cpu) / frames
 
 
 def smooth(random: np.random.Generator, height: int, width: int) -> Bytes:
-    """A picture without an edge, of all colours."""
+    """Return a picture without an edge, of all colours."""
     coarse = random.integers(0, 256, (height // 16 + 2, width // 16 + 2, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 

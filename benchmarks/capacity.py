@@ -117,7 +117,7 @@ def assumed_node(frames_per_second: float) -> Node:
 
 
 def measured_node(result: dict[str, Any]) -> Node:
-    """From the renderer alone, at all its loads: seconds of an execution over the chunks in it, as a straight line."""
+    """Fit a straight line to the seconds of an execution over its chunks, from the renderer alone at all its loads."""
     points = [
         (use["mean_batch"], use["mean_batch"] / level["per_second"])
         for level in result["levels"]
@@ -134,7 +134,7 @@ def measured_node(result: dict[str, Any]) -> Node:
 
 
 def preparation(result: dict[str, Any]) -> float:
-    """Seconds of computation for one video before its first chunk, from the runs with a single client."""
+    """Return seconds of computation for one video before its first chunk, from the runs with a single client."""
     for level in result["levels"]:
         if level["model"] == "sadtalker" and level.get("concurrency") == 1:
             uses = [level["models"][name] for name in PREPARATION if name in level["models"]]
@@ -143,7 +143,7 @@ def preparation(result: dict[str, Any]) -> float:
 
 
 def validation(node: Node, result: dict[str, Any]) -> list[dict[str, float]]:
-    """Frames per second of whole videos by clients at once: measured, and simulated from the stages."""
+    """Compare frames per second of whole videos by clients at once: measured, and simulated from the stages."""
     rows = []
     for level in result["levels"]:
         if level["model"] == "sadtalker" and level["kind"] == "sweep" and level.get("frames_per_second"):
@@ -163,7 +163,7 @@ def validation(node: Node, result: dict[str, Any]) -> list[dict[str, float]]:
 
 
 def pools(size: int, places: int, mean: float, random: np.random.Generator) -> list[dict[str, float]]:
-    """Waits in a cluster that keeps its size, by the share of its places that the load takes."""
+    """Draw the waits in a cluster that keeps its size, by the share of its places that the load takes."""
     rows = []
     for utilisation in UTILISATIONS:
         rate = np.full(int(max(HOUR, 100 * mean) + 10 * mean), utilisation * size * places / mean)
@@ -175,7 +175,7 @@ def pools(size: int, places: int, mean: float, random: np.random.Generator) -> l
 
 
 def day(busiest: float) -> Floats:
-    """Videos a second, over four hours: half as many as in the busiest hours, a rise, a burst, a fall."""
+    """Return videos a second, over four hours: half as many as in the busiest hours, a rise, a burst, a fall."""
     hours = (0, 1, 1.5, 2.5, 2.52, 2.68, 2.7, 3.2, 4)
     return busiest * np.interp(np.arange(4 * HOUR) / HOUR, hours, (0.5, 0.5, 1, 1, BURST, BURST, 1, 0.5, 0.5))
 

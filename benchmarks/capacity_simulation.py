@@ -37,7 +37,7 @@ class Video:
 
 
 def finish_times(arrivals: Floats, batches: Batches) -> Floats:
-    """When chunks that arrive at these instants (sorted, seconds) have been rendered by one node, first come first."""
+    """Return when chunks that arrive at these instants (sorted, seconds) are rendered by one node, first come first."""
     finished = np.empty_like(arrivals)
     free, i = 0.0, 0
     while i < len(arrivals):
@@ -49,7 +49,7 @@ def finish_times(arrivals: Floats, batches: Batches) -> Floats:
 
 
 def closed_loop(clients: int, video: Video, batches: Batches, videos_each: int = 20) -> tuple[float, float]:
-    """Clients on one node who each ask for one video after the other: chunks per second, chunks per execution."""
+    """Simulate clients on one node, each with one video after the other: chunks per second, chunks per execution."""
     waiting = [
         (video.preparation, client) for client in range(clients) for _ in range(min(video.in_flight, video.chunks))
     ]
@@ -108,7 +108,7 @@ class Trace:
     paid: Integers
 
     def waits(self) -> Integers:
-        """Seconds that each video waited which has begun, in the order of arrival."""
+        """Return seconds that each video waited which has begun, in the order of arrival."""
         seconds = np.arange(len(self.arrived))
         begun = np.repeat(seconds, self.began)
         return begun - np.repeat(seconds, self.arrived)[: len(begun)]
@@ -117,7 +117,7 @@ class Trace:
 def cluster(
     rate: Floats, mean_seconds: float, places: int, scaler: Autoscaler | None, gpus: int, random: np.random.Generator
 ) -> Trace:
-    """A cluster that starts with `gpus` of `places` videos each; `scaler` None: it stays so.
+    """Simulate a cluster that starts with `gpus` of `places` videos each; with `scaler` None it stays so.
 
     rate: expected arrivals in each second (Poisson). Videos last a geometric number of seconds, `mean_seconds` on
     average.

@@ -31,7 +31,7 @@ AAC_BLOCK = 1024
 
 
 def driving_video(frames: int = 50) -> bytes:
-    """Noise that moves, 1280 x 720."""
+    """Return noise that moves, 1280 x 720."""
     noise = np.random.default_rng(0).integers(0, 256, (90, 160 + frames, 3), np.uint8)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as muxer:

@@ -75,7 +75,7 @@ class Launcher:
         self.process.wait(PATIENCE_SECONDS)
 
     def tritonserver(self) -> psutil.Process:
-        """The server's process."""
+        """Return the server's process."""
         [process] = psutil.Process(self.process.pid).children()
         return process
 

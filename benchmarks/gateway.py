@@ -117,7 +117,7 @@ def main() -> int:
 
 @contextmanager
 def gateway(triton_url: str) -> Iterator[str]:
-    """A gateway as a process of its own, with a store that is deleted afterwards; its URL."""
+    """Run a gateway as a process of its own, with a store that is deleted afterwards; yields its URL."""
     with tempfile.TemporaryDirectory() as store:
         command = [sys.executable, "-m", "sadtalker_gateway.cli", "--triton-url", triton_url, "--port", "0"]
         process = subprocess.Popen([*command, "--store", f"file://{store}"], stdout=subprocess.PIPE, text=True)
@@ -131,7 +131,7 @@ def gateway(triton_url: str) -> Iterator[str]:
 
 @contextmanager
 def browser(url: str) -> Iterator[webdriver.Chrome]:
-    """The page in Chromium."""
+    """Open the page in Chromium."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for flag in FLAGS:

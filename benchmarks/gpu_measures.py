@@ -36,7 +36,7 @@ class Timing:
     rounds: int
 
     def of(self, run: Callable[[], object]) -> float:
-        """Seconds that a call takes. The device is waited for at the end only, so that calls queue up as in use."""
+        """Measure the seconds of a call. The device is waited for at the end only, so that calls queue up as in use."""
         once = self._calls(run, 1)
         return once if once >= self.seconds else self._calls(run, round(self.seconds / once))
 
@@ -50,20 +50,20 @@ class Timing:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def set_tf32(convolutions: bool = False, products: bool = False) -> None:
-    """Where TensorFloat-32 may take the place of float32. PyTorch itself starts with it in convolutions."""
+    """Choose where TensorFloat-32 may take the place of float32. PyTorch itself starts with it in convolutions."""
     torch.backends.cudnn.allow_tf32 = convolutions
     torch.backends.cuda.matmul.allow_tf32 = products
 
 
 @contextmanager
 def computing(precision: str, device: torch.device) -> Iterator[None]:
-    """A precision of the original: fp32, PyTorch's own choice (tf32), or autocast to fp16."""
+    """Compute in a precision of the original: fp32, PyTorch's own choice (tf32), or autocast to fp16."""
     set_tf32(convolutions=precision == "tf32")
     try:
         with torch.autocast(device.type, torch.float16, enabled=precision == "fp16"):
@@ -73,7 +73,7 @@ def computing(precision: str, device: torch.device) -> Iterator[None]:
 
 
 def memory(device: torch.device) -> Callable[[], dict[str, float]]:
-    """Watches from now on; what it gives tells the most gigabytes taken since: by tensors, by PyTorch for them."""
+    """Watch from now on; what it gives tells the most gigabytes taken since: by tensors, by PyTorch for them."""
     if device.type != "cuda":
         return dict
     wait(device)
@@ -91,7 +91,7 @@ def weights_gb(*modules: nn.Module) -> float:
 
 
 def matrix_ceilings(timing: Timing) -> dict[str, float]:
-    """TFLOP/s of large matrix products, by precision: the best of several."""
+    """Measure TFLOP/s of large matrix products, by precision: the best of several."""
     n, found = CEILING_SIDE[timing.device.type], {}
     a, b = torch.randn(2, n, n, generator=torch.Generator().manual_seed(0)).to(timing.device)
     for name in PRECISIONS[timing.device.type]:
@@ -105,7 +105,7 @@ def matrix_ceilings(timing: Timing) -> dict[str, float]:
 
 
 def gflop_per_frame(preset: str) -> dict[str, float]:
-    """Multiplications and additions of convolutions and matrix products, counted without computing any."""
+    """Count multiplications and additions of convolutions and matrix products without computing any."""
     with torch.device("meta"):
         plain = build_networks(PRESETS[preset], {"appearance_encoder", "face_renderer"})
         ours = SPECS["face_renderer"].build(plain)
@@ -125,7 +125,7 @@ def gflop_per_frame(preset: str) -> dict[str, float]:
 def first_fragment(
     pipeline: Pipeline, face: np.ndarray, aligned: np.ndarray, waveform: np.ndarray, rounds: int
 ) -> dict[str, float | None]:
-    """Median milliseconds, by stage, from a cut-out face and a decoded recording to the first bytes of the video.
+    """Measure median milliseconds, by stage, from a cut-out face and a decoded recording to the video's first bytes.
 
     `encode` is None where PyAV is not installed; `total` is then without it.
     """
@@ -155,7 +155,7 @@ def first_fragment(
 
 
 def encoded(pictures: np.ndarray, waveform: np.ndarray, frames: int) -> bytes | None:
-    """The first fragment of a video of so many frames, as the server writes it; None without PyAV."""
+    """Return the first fragment of a video of so many frames, as the server writes it; None without PyAV."""
     try:
         mp4 = importlib.import_module("sadtalker_runtime.media.mp4")
     except ModuleNotFoundError as error:
@@ -170,5 +170,5 @@ def encoded(pictures: np.ndarray, waveform: np.ndarray, frames: int) -> bytes | 
 
 
 def decibels(expected: Tensor, actual: Tensor) -> float:
-    """PSNR of uint8 frames; `EQUAL` for equal ones."""
+    """Return PSNR of uint8 frames; `EQUAL` for equal ones."""
     return round(min(psnr(expected.cpu().numpy(), actual.cpu().numpy()), EQUAL), 1)

@@ -52,12 +52,12 @@ class Captured:
 
 
 def launcher(module: nn.Module, inputs: tuple[Tensor, ...]) -> Launch:
-    """The fastest way to call a module again and again with inputs of these shapes."""
+    """Return the fastest way to call a module again and again with inputs of these shapes."""
     return Captured(module, inputs) if inputs[0].is_cuda else module
 
 
 def network(networks: Mapping[str, nn.Module], name: str, precision: str, layout: str = "contiguous") -> nn.Module:
-    """A copy of an exported network in `fp32`, or in `fp16` with the fp32 islands that an export has.
+    """Return a copy of an exported network in `fp32`, or in `fp16` with the fp32 islands that an export has.
 
     Tensor cores read channels last; whether that outweighs the transpositions around normalisations and poolings, which
     read them first, is for a measurement to say. With cuDNN 9.8 to 9.14 PyTorch convolves fp16 volumes by slow kernels
@@ -104,7 +104,7 @@ class Pipeline:
         self._launchers: dict[tuple[object, ...], Launch] = {}
 
     def run(self, name: str, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """One network's answer, which its next call may overwrite."""
+        """Return one network's answer, which its next call may overwrite."""
         if not self._graphs or name in UNCAPTURED:
             return self.modules[name](*inputs)
         key = (name, *(x.shape for x in inputs))
@@ -113,7 +113,7 @@ class Pipeline:
         return self._launchers[key](*inputs)
 
     def portrait(self, face: np.ndarray, aligned: np.ndarray) -> Portrait:
-        """From float32 [3, 256, 256] and [3, 224, 224], RGB in [0, 1]."""
+        """Encode a portrait from float32 [3, 256, 256] and [3, 224, 224], RGB in [0, 1]."""
         appearance, canonical = (x.clone() for x in self.run("appearance_encoder", self._placed(face[None])))
         reconstruction = self.run("face_reconstruction", self._placed(aligned[None]))[0].cpu().numpy()
         source = windows.source_coefficients(reconstruction)
@@ -131,12 +131,12 @@ class Pipeline:
         return np.concatenate([expression.cpu().numpy(), poses], 1, dtype=np.float32)
 
     def keypoints(self, portrait: Portrait, coefficients: np.ndarray, chunks: int, frames: int) -> Tensor:
-        """Driving keypoints of the first chunks of a video with so many frames: [chunks, 5, 15, 3]."""
+        """Return driving keypoints of the first chunks of a video with so many frames: [chunks, 5, 15, 3]."""
         seen = np.stack([windows.chunk_windows(coefficients, chunk, frames) for chunk in range(chunks)])
         return self.run("motion", portrait.canonical_keypoints.expand(chunks, -1, -1), self._placed(seen))
 
     def render(self, portrait: Portrait, driving: Tensor) -> Tensor:
-        """uint8 [chunks, 5, 256, 256, 3], RGB, from driving keypoints [chunks, 5, 15, 3]."""
+        """Render uint8 [chunks, 5, 256, 256, 3], RGB, from driving keypoints [chunks, 5, 15, 3]."""
         return self.run("face_renderer", *renderer_inputs(portrait, driving))
 
     def _placed(self, array: np.ndarray) -> Tensor:

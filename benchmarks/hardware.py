@@ -15,7 +15,7 @@ PACKAGES = ("torch", "onnxruntime-openvino", "nvidia-pytriton", "numpy", "opencv
 
 
 def describe() -> dict[str, object]:
-    """Hardware, package versions, commit and date, for the head of a results file."""
+    """Describe hardware, package versions, commit and date, for the head of a results file."""
     return {
         "hardware": {"cpu": cpu_name(), "cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
@@ -25,7 +25,7 @@ def describe() -> dict[str, object]:
 
 
 def describe_gpu() -> dict[str, object]:
-    """The first GPU that PyTorch sees, and the libraries it computes with."""
+    """Return the first GPU that PyTorch sees, and the libraries it computes with."""
     import torch
 
     properties = torch.cuda.get_device_properties(0)
@@ -42,13 +42,13 @@ def describe_gpu() -> dict[str, object]:
 
 
 def cpu_name() -> str:
-    """The processor's model name and its vector extensions."""
+    """Return the processor's model name and its vector extensions."""
     processor = this_processor()
     return f"{processor.name} ({', '.join(sorted(processor.extensions))})"
 
 
 def slug() -> str:
-    """The processor as part of a file's name: its model, how it computes in bf16, its cores."""
+    """Return the processor as part of a file's name: its model, how it computes in bf16, its cores."""
     processor = this_processor()
     words = re.sub(r"\([^)]*\)|@.*|CPU|Processor", " ", processor.name).lower()
     kinds = [flag.replace("_", "-") for flag in ("amx_bf16", "avx512_bf16") if flag in processor.extensions]

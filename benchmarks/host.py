@@ -72,7 +72,7 @@ class InstantNetworks:
         self._asked = 0
 
     def chunk(self, number: int) -> Array:
-        """Frames of a face, uint8 [1, CHUNK, 256, 256, 3]."""
+        """Return frames of a face, uint8 [1, CHUNK, 256, 256, 3]."""
         return self._chunks[number % SHIFTS]
 
     async def call(self, model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
@@ -112,7 +112,7 @@ class Unobserved:
 
 
 class Figures(NamedTuple):
-    """What a way gave."""
+    """The outcome of a way."""
 
     frames_per_second: float
     cpu_ms_per_frame: float
@@ -142,7 +142,7 @@ def measure_here(streams: int, seconds: float, full: bool) -> Figures:
 
 
 def in_a_process(streams: int, seconds: float, full: bool, way: Way) -> Figures:
-    """`measure_here` in this process, held to a way's cores."""
+    """Measure in this process, held to a way's cores."""
     os.sched_setaffinity(0, CORES[: way.cores])
     cv2.setNumThreads(1)
     with (
@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _speech(seconds: float) -> bytes:
-    """A WAV file of the beginning of the example speech."""
+    """Return a WAV file of the beginning of the example speech."""
     file = io.BytesIO()
     with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(file, "wb") as part:
         part.setparams(whole.getparams())

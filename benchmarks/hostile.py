@@ -15,7 +15,7 @@ MUTATIONS = 6  # of every valid file
 
 
 def many_channels(channels: int, rate: int = 48_000, seconds: float = 0.6) -> bytes:
-    """A WAV file with the same tone in every channel."""
+    """Return a WAV file with the same tone in every channel."""
     tone = (9000 * np.sin(np.arange(round(rate * seconds)) * 0.05)).astype("<i2")
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
@@ -25,7 +25,7 @@ def many_channels(channels: int, rate: int = 48_000, seconds: float = 0.6) -> by
 
 
 def encoded_silence(seconds: float) -> bytes:
-    """A small FLAC file that takes a while to be decoded."""
+    """Return a small FLAC file that takes a while to be decoded."""
     file = io.BytesIO()
     with av.open(file, "w", format="flac") as muxer:
         stream = muxer.add_stream("flac", rate=44_100, layout="stereo")
@@ -39,7 +39,7 @@ def encoded_silence(seconds: float) -> bytes:
 
 
 def encoded_sound(codec: str, container: str, layout: str, channels: int = 2, **options: str) -> bytes:
-    """Half a second of a tone."""
+    """Return half a second of a tone."""
     tone = (0.3 * np.sin(np.arange(24_000) * 0.05)).astype(np.float32)
     frame = av.AudioFrame.from_ndarray(np.repeat(tone[:, None], channels, 1).reshape(1, -1), "flt", layout)
     frame.sample_rate = 48_000
@@ -55,7 +55,7 @@ def encoded_sound(codec: str, container: str, layout: str, channels: int = 2, **
 
 
 def encoded_video(codec: str = "libx264", container: str = "mp4", pixel_format: str = "yuv420p") -> bytes:
-    """Six small pictures."""
+    """Return six small pictures."""
     file = io.BytesIO()
     random = np.random.default_rng(1)
     with av.open(file, "w", format=container) as muxer:
@@ -69,7 +69,7 @@ def encoded_video(codec: str = "libx264", container: str = "mp4", pixel_format: 
 
 
 def face_video(frames: int = 12) -> bytes:
-    """The example portrait, moving a little."""
+    """Return the example portrait, moving a little."""
     portrait = Image.open(Path(__file__).resolve().parents[1] / "examples" / "portrait.jpg").convert("RGB")
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as muxer:
@@ -83,7 +83,7 @@ def face_video(frames: int = 12) -> bytes:
 
 
 def encoded_picture(form: str, mode: str = "RGB", size: tuple[int, int] = (96, 80), **options: object) -> bytes:
-    """Noise."""
+    """Return noise."""
     noise = np.random.default_rng(2).integers(0, 255, (size[1], size[0], 3), np.uint8)
     file = io.BytesIO()
     image = Image.fromarray(noise).convert("L" if mode == "I;16" else "RGB")
@@ -92,7 +92,7 @@ def encoded_picture(form: str, mode: str = "RGB", size: tuple[int, int] = (96, 8
 
 
 def large_picture(side: int = 8000) -> bytes:
-    """A PNG of 16-bit RGBA that is 64 megapixels, and few bytes of noise in each row."""
+    """Return a PNG of 16-bit RGBA that is 64 megapixels, and few bytes of noise in each row."""
     noise = np.random.default_rng(3).bytes(64 * side)
     row = b"\0" + b"\x80\x10" * 4 * side
     packer = zlib.compressobj(1)
@@ -107,7 +107,7 @@ def large_picture(side: int = 8000) -> bytes:
 
 
 def faceless_video(seconds: int = 12) -> bytes:
-    """Noise in squares, 1280 x 720, that moves: hard work for a face detector."""
+    """Return noise in squares, 1280 x 720, that moves: hard work for a face detector."""
     noise = np.random.default_rng(4).integers(0, 256, (90, 160 + 25 * seconds, 3), np.uint8)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as muxer:
@@ -121,7 +121,7 @@ def faceless_video(seconds: int = 12) -> bytes:
 
 
 def compressed_header(megabytes: int) -> bytes:
-    """A QuickTime file whose compressed header claims, and unpacks to, so many megabytes of zeros."""
+    """Return a QuickTime file whose compressed header claims, and unpacks to, so many megabytes of zeros."""
     packed = zlib.compress(bytes(megabytes << 20), 9)
 
     def atom(kind: bytes, content: bytes) -> bytes:
@@ -132,7 +132,7 @@ def compressed_header(megabytes: int) -> bytes:
 
 
 def unknown_codec(kind: str) -> bytes:
-    """An MP4 or WAV file whose stream names a codec that does not exist."""
+    """Return an MP4 or WAV file whose stream names a codec that does not exist."""
     if kind == "video":
         return encoded_video().replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzC")
     data = bytearray(many_channels(1))
@@ -155,7 +155,7 @@ def mutations(data: bytes, seed: int) -> Iterator[bytes]:
 
 
 def damaged(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The mutations of some files, by a name that tells which it is."""
+    """Return the mutations of some files, by a name that tells which it is."""
     return {
         f"{name}, {index}": mutation
         for seed, (name, data) in enumerate(files.items())
@@ -164,7 +164,7 @@ def damaged(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def valid_recordings() -> dict[str, bytes]:
-    """Intact recordings of many forms by name."""
+    """Return intact recordings of many forms by name."""
     return {
         "wav": many_channels(2, seconds=0.2),
         "flac": encoded_sound("flac", "flac", "stereo"),
@@ -178,7 +178,7 @@ def valid_recordings() -> dict[str, bytes]:
 
 
 def recordings() -> dict[str, bytes]:
-    """Hostile recordings by name."""
+    """Return hostile recordings by name."""
     return damaged(valid_recordings()) | {
         "no decoder": unknown_codec("audio"),
         "65535 channels": _with_channels(65_535),
@@ -186,7 +186,7 @@ def recordings() -> dict[str, bytes]:
 
 
 def valid_videos() -> dict[str, bytes]:
-    """Intact videos of many forms by name."""
+    """Return intact videos of many forms by name."""
     return {
         "mp4": encoded_video(),
         "matroska": encoded_video(container="matroska"),
@@ -199,12 +199,12 @@ def valid_videos() -> dict[str, bytes]:
 
 
 def videos() -> dict[str, bytes]:
-    """Hostile videos by name."""
+    """Return hostile videos by name."""
     return damaged(valid_videos()) | {"no decoder": unknown_codec("video"), "compressed header": compressed_header(512)}
 
 
 def valid_pictures() -> dict[str, bytes]:
-    """Intact pictures of many forms by name."""
+    """Return intact pictures of many forms by name."""
     return {
         "png": encoded_picture("PNG"),
         "palette": encoded_picture("PNG", "P"),
@@ -221,7 +221,7 @@ def valid_pictures() -> dict[str, bytes]:
 
 
 def pictures() -> dict[str, bytes]:
-    """Hostile pictures by name."""
+    """Return hostile pictures by name."""
     return damaged(valid_pictures()) | {"thin": encoded_picture("PNG", "L", (64, 9_000))}
 
 

@@ -178,14 +178,14 @@ async def look_ahead_curve(networks: Networks, face: Face, recordings: list[npt.
 
 
 def mouth_opening(pictures: Array) -> Array:
-    """How dark the mouth of every picture [n, 256, 256, 3] is."""
+    """Return how dark the mouth of every picture [n, 256, 256, 3] is."""
     rows, columns = MOUTH
     darkness: Array = 255 - pictures[:, rows, columns].mean((1, 2, 3))
     return darkness
 
 
 def correlation(pairs: list[tuple[Array, Array]]) -> float:
-    """Over all recordings, each with its own mean removed."""
+    """Correlate over all recordings, each with its own mean removed."""
     a, b = (np.concatenate([values - values.mean() for values in side]) for side in zip(*pairs, strict=True))
     return round(float(np.corrcoef(a, b)[0, 1]), 3)
 

@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def networks_of(preset: str) -> Path:
-    """A model repository with the networks of a preset: the usual one, or bench.py's, exported where it is missing."""
+    """Return a repository with a preset's networks: the usual one, or bench.py's, exported where it is missing."""
     repository = ROOT / "model_repository"
     if (repository / MANIFEST).is_file() and read_manifest(repository).preset == preset:
         return repository
@@ -103,7 +103,7 @@ def networks_of(preset: str) -> Path:
 
 
 def line(level: Level) -> str:
-    """One run in one line."""
+    """Describe one run in one line."""
     load = f"{level.concurrency} at once" if level.concurrency else f"{level.rate:.3g}/s at random"
     throughput = f"{level.per_second:8.2f}/s" if level.per_second else " " * 10
     percentiles = ", ".join(f"{name} {level.latency_ms[name]:.4g} ms" for name in ("p50", "p90"))

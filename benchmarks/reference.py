@@ -25,7 +25,7 @@ EXPRESSION_BATCH = 10
 
 
 def render(networks: Mapping[str, nn.Module], face: Tensor, source: Tensor, driving: Tensor) -> Tensor:
-    """The whole generator for every frame: face [1, 3, H, W], keypoints [1, K, 3], [B, K, 3] -> uint8 [B, H, W, 3]."""
+    """Run the generator for every frame: face [1, 3, H, W], keypoints [1, K, 3], [B, K, 3] -> uint8 [B, H, W, 3]."""
     volume = networks["appearance_encoder"](face.expand(len(driving), -1, -1, -1))
     images = networks["face_renderer"](volume, source.expand(len(driving), -1, -1), driving)
     frames: Tensor = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
@@ -42,7 +42,7 @@ class Reference:
 
     @torch.inference_mode()
     def animate(self, image: bytes, audio: bytes) -> bytes:
-        """One portrait and one recording -> an MP4."""
+        """Animate one portrait with one recording: an MP4."""
         networks = self._networks
         recording = decode(audio, 600)
         with self._stage("portrait"):

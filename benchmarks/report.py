@@ -12,7 +12,7 @@ LABELS = {"reference": "original algorithm\n(PyTorch, fp32)", "fp32": "this serv
 
 
 def plot(result: dict, path: Path) -> None:
-    """Seconds per frame end to end, and where they go."""
+    """Plot seconds per frame end to end, and where they go."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(1, 1.3))
     runs = result["end_to_end"]
     names = list(runs)
@@ -71,7 +71,7 @@ def plot_gpu(result: dict, path: Path) -> None:
 
 
 def hash_color(name: str) -> int:
-    """The same colour for the same stage in every plot."""
+    """Return the same colour for the same stage in every plot."""
     return sum(map(ord, name)) % 20
 
 
@@ -93,7 +93,7 @@ def write_between(path: Path, mark: str, text: str) -> None:
 
 
 def table(result: dict, source: Path) -> str:
-    """Markdown: one row per way to make the video."""
+    """Return Markdown: one row per way to make the video."""
     rows = ["| | seconds per frame | frames/s | against the original |", "|---|---|---|---|"]
     for name, run in result["end_to_end"].items():
         label, speed, per_second = LABELS[name].replace("\n", " "), run["times_reference"], run["frames_per_second"]
@@ -104,8 +104,8 @@ def table(result: dict, source: Path) -> str:
     rows += [
         "",
         f"The first fragment does not wait for the rest: {first['2_s']:.2f} s with a recording of 2 s, "
-        f"{first['60_s']:.2f} s with one of 60 s,",
-        f"of which a new face and the first chunk take the networks {first['its_networks']:.2f} s "
+        f"{first['60_s']:.2f} s with one of 60 s;",
+        f"{first['its_networks']:.2f} s of that is network time for encoding a new face and rendering the first chunk "
         f"({result['serving']['variant']}). Triton and gRPC keep {min(kept, 1):.0%} of",
         "the throughput that the renderer has alone.",
     ]

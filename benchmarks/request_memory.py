@@ -108,7 +108,7 @@ def measure(
     arguments: list[str] | None = None,
     environment: dict[str, str] | None = None,
 ) -> dict[str, object]:
-    """Resident MB of each process at each ninth of the way, and KiB per request over the last two thirds."""
+    """Measure resident MB of each process at each ninth of the way, and KiB per request over the last two thirds."""
     with tempfile.TemporaryDirectory() as folder, environ(environment or {}):
         model = MODEL.format(responses=RESPONSES, response_bytes=response_bytes, calls=calls, call_bytes=call_bytes)
         write_models(Path(folder), {"streamed": (model, CONFIG), "called": (CALLED, CALLED_CONFIG)})
@@ -130,7 +130,7 @@ def measure(
 
 
 def asker(url: str, request_bytes: int, one_stream: bool, connections: bool) -> Callable[[int], None]:
-    """A function that sends so many requests, one after the other, and reads their responses."""
+    """Return a function that sends so many requests, one after the other, and reads their responses."""
     message = service_pb2.ModelInferRequest(model_name="streamed")
     message.inputs.add(name="x", datatype="BYTES", shape=[1, 1])
     message.raw_input_contents.append(request_bytes.to_bytes(4, "little") + bytes(request_bytes))
@@ -172,7 +172,7 @@ def write_models(folder: Path, models: dict[str, tuple[str, str]]) -> None:
 
 @contextmanager
 def environ(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables that the server inherits."""
+    """Yield environment variables that the server inherits."""
     before = dict(os.environ)
     os.environ.update(values)
     try:

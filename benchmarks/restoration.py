@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def enhancing(networks: Mapping[str, nn.Module], turns: int) -> dict[str, object]:
-    """Frames of 256 pixels by the server's graph, and one by one: found, restored, parsed and pasted."""
+    """Restore frames of 256 pixels by the server's graph, and one by one: found, restored, parsed and pasted."""
     spec = RESTORATION_SPECS["face_enhancer"]
     feed = {tensor.name: sample(spec, tensor, 1) for tensor in spec.inputs}
     frames = feed["frames"][0]
@@ -91,7 +91,7 @@ def enhancing(networks: Mapping[str, nn.Module], turns: int) -> dict[str, object
 
 @torch.inference_mode()
 def original(networks: Mapping[str, nn.Module], frame: Bytes) -> Bytes:
-    """One frame as GFPGAN's helper treats it; where the synthetic detector finds no face, one is assumed."""
+    """Restore one frame as GFPGAN's helper does; where the synthetic detector finds no face, one is assumed."""
     square = cv2.resize(frame, (PICTURE, PICTURE), interpolation=cv2.INTER_LINEAR)
     networks["face_detector"](_tensor(square))
     landmarks = (np.array(TEMPLATE) / FACE * frame.shape[0]).astype(np.float32)

@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def markdown(results: list[dict[str, object]]) -> str:
-    """A table of the results."""
+    """Return a table of the results."""
     rows = ["| rewrite | GFLOP | predicted | ms | measured | error |", "|---|---|---|---|---|---|"]
     for r in results:
         gflop = f"{r['gflop_before']:.1f} → {r['gflop_after']:.1f}"
@@ -106,7 +106,7 @@ def markdown(results: list[dict[str, object]]) -> str:
 
 
 def rewrites() -> list[Rewrite]:
-    """Plain and rewritten form of each piece, with made-up weights."""
+    """Return plain and rewritten form of each piece, with made-up weights."""
     shared = nn.Conv2d(256, 384, 3, padding=1)
     up = ConvNorm(256, 64, dims=3, change="up").eval()
     block = SpadeBlock(256, 64, 256, 128)
@@ -169,7 +169,7 @@ def rewrites() -> list[Rewrite]:
 
 
 def as_pictures(conv: nn.Conv3d, join: str) -> nn.Module:
-    """A convolution of volumes of 16 slices as one of pictures."""
+    """Compute a convolution of volumes of 16 slices as one of pictures."""
     return nn.Sequential(Flatten(), FlatConvolution(conv, 16, join), Unflatten(16))
 
 
@@ -188,7 +188,7 @@ def warp(volume: Tensor, flow: Tensor) -> Tensor:
 
 
 def measure(rewrite: Rewrite) -> dict[str, object]:
-    """GFLOP and median milliseconds of both forms, executed in turn."""
+    """Measure GFLOP and median milliseconds of both forms, executed in turn."""
     inputs = {f"x{i}": np.random.default_rng(i).standard_normal(s, np.float32) for i, s in enumerate(rewrite.shapes)}
     after = {name: by_remainder(x) for name, x in inputs.items()} if rewrite.sorted_after else inputs
     forms = {"before": (rewrite.before, inputs), "after": (rewrite.after, after)}
@@ -227,7 +227,7 @@ def measure(rewrite: Rewrite) -> dict[str, object]:
 
 
 def by_remainder(x: np.ndarray) -> np.ndarray:
-    """Rows or depths as `sorted_axis` has them."""
+    """Return rows or depths as `sorted_axis` has them."""
     return np.concatenate([x[:, :, p::OUTPUTS] for p in range(OUTPUTS)], 2)
 
 

@@ -88,7 +88,7 @@ def report(samples: list[tuple[float, float, float, int]], preset: str, seconds:
 
 
 def memory_mb(pid: int) -> float:
-    """Proportional set size of a process and its descendants: shared pages count once."""
+    """Return the proportional set size of a process and its descendants: shared pages count once."""
     total = 0
     root = psutil.Process(pid)
     for process in (root, *root.children(recursive=True)):
@@ -104,7 +104,7 @@ def shared_mb() -> float:
 
 
 def long_speech(seconds: float) -> bytes:
-    """The example speech over and over, as a WAV file."""
+    """Return the example speech over and over, as a WAV file."""
     with wave.open(str(ROOT / "examples" / "speech.wav")) as speech:
         parameters, once = speech.getparams(), speech.readframes(speech.getnframes())
     wanted = round(seconds * parameters.framerate) * parameters.sampwidth

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository from `sadtalker-server init`, the networks of the `tiny` preset exported into it."""
+    """Return a model repository from `sadtalker-server init`, the networks of the `tiny` preset exported into it."""
     repository = tmp_path_factory.mktemp("tiny") / "model_repository"
     initialize(repository)
     shutil.copytree(ROOT / "examples" / "jaw_from_loudness", repository / "jaw_from_loudness")
@@ -31,7 +31,7 @@ def tiny_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_server(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server with the networks of the `tiny` preset."""
+    """Yield a running server with the networks of the `tiny` preset."""
     log = tmp_path_factory.mktemp("log") / "server.log"
     with Server(tiny_repository, tritonserver="embedded", log_file=log) as server:
         yield server
@@ -39,13 +39,13 @@ def tiny_server(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def portrait_path() -> Path:
-    """The example portrait."""
+    """Return the example portrait."""
     return ROOT / "examples" / "portrait.jpg"
 
 
 @pytest.fixture(scope="session")
 def speech_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 0.9 s of the example speech: 22 frames, so the last chunk is a partial one."""
+    """Return the first 0.9 s of the example speech: 22 frames, so that the last chunk is a partial one."""
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
     with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(str(path), "wb") as part:
         part.setparams(whole.getparams())
@@ -55,7 +55,7 @@ def speech_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def metric(tiny_server: Server) -> Callable[..., float]:
-    """Reads the server's metrics page: the sum of a metric's samples that carry the given labels."""
+    """Return a reader of the metrics page: the sum of a metric's samples that carry the given labels."""
 
     def read(name: str, **labels: str) -> float:
         with urllib.request.urlopen(tiny_server.metrics_url) as page:

@@ -22,7 +22,7 @@ def film(
     rotation: int = 0,
     sound: np.ndarray | None = None,
 ) -> bytes:
-    """A video of pictures uint8 [height, width, 3], sides even.
+    """Return a video of pictures uint8 [height, width, 3], sides even.
 
     Args:
         times: seconds of each picture, where the rate is not constant; the last one lasts as long as the one before.
@@ -54,7 +54,7 @@ def film(
 
 
 def _turned(mp4: bytes, rotation: int) -> bytes:
-    """The file with another matrix in its first track's header (ISO/IEC 14496-12, 8.3.2)."""
+    """Return the file with another matrix in its first track's header (ISO/IEC 14496-12, 8.3.2)."""
 
     def matrix(degrees: int) -> bytes:
         cosine, sine = (round(part * 2**16) for part in (np.cos(np.radians(degrees)), np.sin(np.radians(degrees))))
@@ -65,18 +65,18 @@ def _turned(mp4: bytes, rotation: int) -> bytes:
 
 
 def pictures(video: bytes) -> np.ndarray:
-    """All of a video: uint8 [frames, height, width, 3]."""
+    """Return all pictures of a video: uint8 [frames, height, width, 3]."""
     with av.open(io.BytesIO(video)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def grey(levels: Iterable[float], width: int = 64, height: int = 64) -> list[np.ndarray]:
-    """Pictures of one colour each, by which they are told apart."""
+    """Return pictures of one colour each, by which they are told apart."""
     return [np.full((height, width, 3), round(level), np.uint8) for level in levels]
 
 
 def wandering(portrait: np.ndarray, frames: int, width: int = 320, height: int = 320) -> list[np.ndarray]:
-    """A face that goes around in a circle once a second: a window on a square `portrait` and what lies around it."""
+    """Return a face that circles once a second: a window on a square `portrait` and its surroundings."""
     side, border = len(portrait), len(portrait)
     page = Image.fromarray(np.pad(portrait, ((border,) * 2, (border,) * 2, (0, 0)), "edge"))
     across, down = side * max(width / height, 1), side * max(height / width, 1)

@@ -30,7 +30,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SadTalkerClient
 
 @pytest.fixture(scope="module")
 def rest(client: SadTalkerClient) -> np.ndarray:
-    """The portrait's face without any motion."""
+    """Return the portrait's face without any motion."""
     return pictures(client.animate(PORTRAIT, idle=1, still=True, blink=False).read())[0]
 
 

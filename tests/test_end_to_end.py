@@ -28,7 +28,7 @@ def client(tiny_server):
 
 @pytest.fixture(scope="module")
 def short_speech(tmp_path_factory) -> Path:
-    """One chunk."""
+    """Return speech of one chunk."""
     path = tmp_path_factory.mktemp("short") / "speech.wav"
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
@@ -38,7 +38,7 @@ def short_speech(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def video(tiny_server, portrait_path, speech_path) -> bytes:
-    """One video with the default options."""
+    """Return a video with the default options."""
     with SadTalkerClient(tiny_server.grpc_url, timeout=120) as client:
         return client.animate(portrait_path, speech_path).read()
 
@@ -141,7 +141,7 @@ def test_a_server_without_the_enhancer_says_so(tiny_repository, tmp_path, portra
 
 @pytest.fixture(scope="module")
 def face(portrait_path) -> bytes:
-    """A video of the example portrait's face, going around: 60 frames per second, not square, with sound."""
+    """Return a video of the example portrait's face, going around: 60 frames per second, not square, with sound."""
     with Image.open(portrait_path) as portrait:
         pictures = wandering(np.asarray(portrait.convert("RGB")), 38, 320, 240)
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, (1, 30_400)).astype(np.float32)

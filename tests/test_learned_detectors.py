@@ -28,7 +28,7 @@ def candidates() -> dict[str, np.ndarray]:
 
 
 def answering(name: str, answers: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """A graph with a network's tensors that gives the same answers to every item of a batch."""
+    """Return a graph with a network's tensors that gives the same answers to every item of a batch."""
     spec = RESTORATION_SPECS[name]
     sides = [
         [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, ["batch", *t.shape]) for t in tensors]
@@ -47,7 +47,7 @@ def answering(name: str, answers: dict[str, np.ndarray]) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """portrait_crop and the two detectors."""
+    """Run portrait_crop and the two detectors."""
     repository = tmp_path_factory.mktemp("detectors")
     shutil.copytree(ROOT / "model_repository" / "portrait_crop", repository / "portrait_crop")
     models = {}
@@ -66,7 +66,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def crop(server, portrait_path):
-    """Asks portrait_crop for outputs of the example portrait."""
+    """Ask portrait_crop for outputs of the example portrait."""
 
     def ask(*outputs: str, **options: object) -> list[np.ndarray]:
         values = {"image": np.array([[portrait_path.read_bytes()]], np.object_)}
@@ -86,7 +86,7 @@ def crop(server, portrait_path):
 
 
 def eyes(geometry: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Where they are in the picture."""
+    """Return where the eyes are in the picture."""
     left, top, right, bottom = geometry[:4]
     return landmarks[:2] / 256 * (right - left, bottom - top) + (left, top)
 

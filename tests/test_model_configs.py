@@ -33,7 +33,7 @@ def read(path: Path) -> Config:
 
 
 def served(model: str, variant: str | None) -> Config:
-    """The configuration that Triton chooses."""
+    """Return the configuration that Triton chooses."""
     return read(FILES.get((model, variant or ""), REPOSITORY / model / "config.pbtxt"))
 
 

@@ -4,11 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 
 import pytest
 from sadtalker_runtime.version import VERSION
 
+PROGRAMS = [entry for entry in distribution("sadtalker-triton").entry_points if entry.group == "console_scripts"]
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = "CHANGELOG.md", "README.md", "docs", "k8s", "model_repository", "server", "tools"
 IGNORED = shutil.ignore_patterns("__pycache__", "*.onnx", "*.plan", "exported.json", "*.png")
@@ -17,7 +19,7 @@ QUOTE = re.compile(r"(?:VERSION = \"|sadtalker(?:-export)?:|newTag: |version: |m
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of everything that quotes the version, with a change log that awaits the next one."""
+    """Return a copy of everything that quotes the version, with a change log that awaits the next one."""
     for name in COPIED:
         source, target = ROOT / name, tmp_path / name
         if source.is_dir():
@@ -35,7 +37,7 @@ def release(checkout: Path, version: str) -> subprocess.CompletedProcess[str]:
 
 
 def quoted(root: Path) -> dict[str, set[str]]:
-    """The versions in the files that speak of a release: images' tags, labels, the runtime, the repository."""
+    """Return the versions in the files that speak of a release: images' tags, labels, the runtime, the repository."""
     files = [root / "server/sadtalker_runtime/version.py", root / "k8s/README.md"]
     files += sorted(root.glob("k8s/overlays/*/kustomization.yaml"))
     found = {str(path.relative_to(root)): set(QUOTE.findall(path.read_text())) for path in files}
@@ -84,3 +86,13 @@ def test_the_change_log_has_a_section_for_this_version() -> None:
     assert versions == sorted(versions, reverse=True), "the newest first"
     assert VERSION in dict(sections)
     assert [date for _, date in sections].count("unreleased") <= 1
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_every_command_tells_its_version(
+    program: EntryPoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program.name, "--version"])
+    with pytest.raises(SystemExit) as ended:
+        program.load()()
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"{program.name} {VERSION}\n")

@@ -3,77 +3,22 @@
 import json
 import re
 import shutil
-import threading
 import time
 import urllib.request
 import wave
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from sadtalker_client import InvalidInputError, SadTalkerClient, StalledError, _acknowledgements
 from sadtalker_server import Server
+from trace_collector import CLIENT, SERVER, Collector, Span, environment, trace_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 100_000  # bytes unread: a few of the fragments that made-up networks give
 IN_FLIGHT = 3 * 5  # frames of a video that are rendered ahead of what is sent
 PATIENCE = 4  # seconds
-
-
-@dataclass(frozen=True)
-class Span:
-    """The parts of a span that the tests look at; ids in hexadecimal, as OTLP's JSON writes them."""
-
-    name: str
-    trace: str
-    id: str
-    parent: str
-
-
-def from_protobuf(body: bytes) -> list[Span]:
-    """OTLP/HTTP as Python's exporter sends it."""
-    export = ExportTraceServiceRequest.FromString(body)
-    spans = [span for resource in export.resource_spans for scope in resource.scope_spans for span in scope.spans]
-    return [Span(s.name, s.trace_id.hex(), s.span_id.hex(), s.parent_span_id.hex()) for s in spans]
-
-
-def from_json(body: bytes) -> list[Span]:
-    """OTLP/HTTP as Triton sends it."""
-    resources = json.loads(body)["resourceSpans"]
-    spans = [span for resource in resources for scope in resource["scopeSpans"] for span in scope["spans"]]
-    return [Span(s["name"], s["traceId"], s["spanId"], s.get("parentSpanId", "")) for s in spans]
-
-
-class Collector:
-    """Takes spans in as an OpenTelemetry collector does, over HTTP."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        spans = self.spans
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                spans.extend(from_json(body) if "json" in self.headers["Content-Type"] else from_protobuf(body))
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1/traces"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +37,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory, collector: Collector, log: Path
 ) -> Iterator[Server]:
-    """A server that traces every request, and lets little pass unread."""
+    """Yield a server that traces every request, and lets little pass unread."""
     repository = tmp_path_factory.mktemp("streams") / "model_repository"
     shutil.copytree(tiny_repository, repository)
     config = repository / "sadtalker" / "config.pbtxt"
@@ -101,12 +46,10 @@ def server(
         text, changed = re.subn(rf'("{name}" value: {{ string_value: )"\d+"', rf'\1"{value}"', text)
         assert changed == 1
     config.write_text(text)
-    tracing = ["mode=opentelemetry", "level=TIMESTAMPS", "rate=1", "count=-1"]
-    tracing += [f"opentelemetry,url={collector.url}", "opentelemetry,bsp_schedule_delay=200"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.url)
-        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-        arguments = [f"--trace-config={setting}" for setting in tracing]
+        for name, value in environment(collector).items():
+            patch.setenv(name, value)
+        arguments = trace_arguments(collector)
         with Server(repository, tritonserver="embedded", log_file=log, extra_arguments=arguments) as server:
             yield server
 
@@ -119,7 +62,7 @@ def client(server: Server) -> Iterator[SadTalkerClient]:
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 2.4 s of the example speech: 60 frames."""
+    """Return the first 2.4 s of the example speech: 60 frames."""
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
     with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(str(path), "wb") as part:
         part.setparams(whole.getparams())
@@ -129,7 +72,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def metric(server: Server) -> Callable[[str], float]:
-    """Reads a metric with its labels, as the page writes them."""
+    """Return a reader of single metrics, named with their labels as the page writes them."""
 
     def read(name: str) -> float:
         with urllib.request.urlopen(server.metrics_url) as page:
@@ -141,7 +84,7 @@ def metric(server: Server) -> Callable[[str], float]:
 
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Acknowledgements often enough for the small limit."""
+    """Make acknowledgements frequent enough for the small limit."""
     monkeypatch.setattr(_acknowledgements, "EVERY_BYTES", LIMIT // 8)
 
 
@@ -234,18 +177,35 @@ def test_every_video_has_a_line_in_the_log(
 def test_calls_of_networks_hang_under_their_video(
     client: SadTalkerClient, portrait_path: Path, speech_path: Path, collector: Collector
 ) -> None:
+    """Every span of Triton's and of ours arrives, each under the one that it serves."""
     client.animate(portrait_path, speech_path, seed=6).read()
 
-    def traces() -> list[str]:
-        """Return the whole videos of five chunks, those of this module's other tests among them."""
-        chunks = Counter(span.trace for span in collector.spans if span.name == "render_frames")
+    def video() -> list[Span]:
+        """Return the spans of the first whole video of five chunks, which may be that of another test."""
+        chunks = Counter(span.trace for span in collector.spans if (span.name, span.kind) == ("face_renderer", SERVER))
         known = {span.trace for span in collector.spans if span.name == "InferRequest"}
-        return [trace for trace, count in chunks.items() if count == 5 and trace in known]
+        whole = [trace for trace, count in chunks.items() if count == 5 and trace in known]
+        return [span for span in collector.spans if span.trace in whole[:1]]
 
-    _until(lambda: len(traces()) > 0)
-    for trace in traces():
-        spans = [span for span in collector.spans if span.trace == trace]
-        [root] = [span for span in spans if not span.parent]
-        [video] = [span for span in spans if span.name == "sadtalker"]
-        assert (root.name, video.parent) == ("InferRequest", root.id)
-        assert {span.parent for span in spans if span.name == "render_frames"} == {video.id}
+    _until(lambda: len(video()) > 0)
+    spans = video()
+    by_id = {span.id: span for span in spans}
+    [root] = [span for span in spans if not span.parent]
+    parents = defaultdict(set)
+    for span in spans:
+        if span is not root:
+            parents[span.name, span.kind].add((by_id[span.parent].name, by_id[span.parent].kind))
+    assert root.name == "InferRequest"
+    [of_video] = [span for span in spans if span.name == "sadtalker"]
+    assert of_video.parent == root.id
+    request = (of_video.name, of_video.kind)
+    for model in ("render_frames", "audio2coeff"):
+        assert parents[model, CLIENT] == {request}
+    assert parents["audio2coeff", SERVER] == {("audio2coeff", CLIENT)}
+    assert parents["audio2exp", CLIENT] == {("audio2coeff", SERVER)}
+    assert parents["audio2exp", SERVER] == {("audio2exp", CLIENT)}
+    assert parents["motion", SERVER] == parents["face_renderer", SERVER] == {("render_frames", CLIENT)}
+    for span in spans:
+        if (span.name, span.kind) == ("face_renderer", SERVER):
+            call = by_id[span.parent]
+            assert call.start <= span.start <= span.end <= call.end

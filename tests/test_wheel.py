@@ -31,7 +31,7 @@ def pip(*arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the wheel is built from, as a checkout has it in which networks were exported."""
+    """Return a copy of what the wheel is built from, as a checkout has it in which networks were exported."""
     copy = tmp_path_factory.mktemp("sources")
     for name in BUILD_INPUTS:
         if (ROOT / name).is_dir():
@@ -54,7 +54,7 @@ def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of an environment with the wheel, and with the packages of this one that are not the project's.
+    """Return the `bin` of an environment with the wheel and with the packages of this one that are not the project's.
 
     Folders that a .pth file names are searched, but .pth files in them are not read, and those are what makes an
     editable installation importable.
@@ -110,7 +110,7 @@ def test_the_installed_modules_are_the_wheel_s(programs: Path, tmp_path: Path) -
 
 @pytest.fixture
 def served(programs: Path, tmp_path: Path) -> Iterator[tuple[str, Path, Path]]:
-    """A server over a repository that the wheel wrote: its gRPC address, the example portrait, 0.4 s of the speech."""
+    """Run a server over the repository that the wheel wrote; yields its gRPC address, the portrait, 0.4 s of speech."""
     tried = run(programs, tmp_path, "sadtalker-server", "init", "repository").splitlines()[-1].split()
     portrait, whole, speech = Path(tried[3]), Path(tried[4]), tmp_path / "speech.wav"
     with wave.open(str(whole)) as source, wave.open(str(speech), "wb") as part:

@@ -18,7 +18,7 @@ class Request:
 
 
 def read_latency(path: Path) -> dict[str, float]:
-    """Milliseconds until the last response: `mean`, and the percentiles that PERCENTILES names."""
+    """Return milliseconds until the last response: `mean`, and the percentiles that PERCENTILES names."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     if len(rows) != 1:
@@ -28,7 +28,7 @@ def read_latency(path: Path) -> dict[str, float]:
 
 
 def read_profile(path: Path) -> list[Request]:
-    """The requests that were answered, in the order of sending."""
+    """Return the requests that were answered, in the order of sending."""
     experiments = _load(path)["experiments"]
     if len(experiments) != 1:
         raise ValueError(f"{path}: expected one level of load, got {len(experiments)}")

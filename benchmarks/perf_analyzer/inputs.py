@@ -36,7 +36,7 @@ def write_input(config: Any, path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def cut_speech(recording: Path, seconds: float) -> bytes:
-    """The first seconds of a WAV file, as a WAV file."""
+    """Return the first seconds of a WAV file, as a WAV file."""
     part = io.BytesIO()
     with wave.open(str(recording)) as whole, wave.open(part, "wb") as target:
         target.setparams(whole.getparams())

@@ -53,25 +53,25 @@ class Bench:
         self._client = triton.InferenceServerClient(url)
 
     def serves(self, model: str) -> bool:
-        """Whether the server has the model ready."""
+        """Return whether the server has the model ready."""
         return bool(self._client.is_model_ready(model))
 
     def server_version(self) -> str:
-        """Triton's own version."""
+        """Return Triton's own version."""
         return str(self._client.get_server_metadata().version)
 
     def warm_up(self, scenario: Scenario, concurrency: int) -> None:
-        """One request of each client."""
+        """Send one request of each client."""
         self._analyze(scenario, "warm_up", {"concurrency-range": concurrency, "request-count": concurrency})
 
     def closed_loop(self, scenario: Scenario, kind: str, concurrency: int, requests: int) -> Level:
-        """Clients that each wait for their answer before they ask again."""
+        """Run clients that each wait for their answer before they ask again."""
         requests = max(requests, concurrency)
         options = {"concurrency-range": concurrency, "request-count": requests}
         return self._measure(scenario, kind, options, concurrency, None)
 
     def open_loop(self, scenario: Scenario, rate: float, requests: int) -> Level:
-        """Requests at random instants, `rate` per second on average, whether or not others were answered."""
+        """Send requests at random instants, `rate` per second on average, whether or not others were answered."""
         options = {
             "request-rate-range": f"{rate:.4g}:{rate:.4g}:1",
             "request-distribution": "poisson",

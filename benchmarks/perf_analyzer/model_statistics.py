@@ -24,7 +24,7 @@ class ModelUse:
 
 
 def snapshot(client: triton.InferenceServerClient, key: dict[str, str]) -> dict[str, Any]:
-    """The statistics of every model so far, by name. `key`: the headers that open them."""
+    """Return the statistics of every model so far, by name. `key`: the headers that open them."""
     return {model.name: model for model in client.get_inference_statistics(headers=key).model_stats}
 
 
@@ -87,7 +87,7 @@ class CompletionWatch:
 
 
 def rate(samples: list[tuple[float, int]]) -> float | None:
-    """Slope from the first increase to the last, of samples (seconds, count so far) in the order of time."""
+    """Compute the slope from the first increase to the last of samples (seconds, count so far) in order of time."""
     rises = [later for earlier, later in itertools.pairwise(samples) if later[1] > earlier[1]]
     if len(rises) < 2:
         return None

@@ -69,7 +69,7 @@ def _by_model(result: dict[str, Any], kind: str) -> Iterator[tuple[str, Levels]]
 
 
 def _throughput(axes: Axes, sweeps: dict[str, Levels]) -> None:
-    """A line that rises straight up is a model that has no more to give."""
+    """Plot latency over throughput: a line that rises straight up is a model that has no more to give."""
     axes.set_title("Throughput against latency")
     axes.set(xlabel="requests per second", ylabel="latency, ms: p50, bars up to p90")
     for model, levels in sweeps.items():
@@ -89,7 +89,7 @@ def _throughput(axes: Axes, sweeps: dict[str, Levels]) -> None:
 
 
 def _split(axes: Axes, levels_of: dict[str, Levels]) -> None:
-    """Where a request waits and where it is worked on; of a whole, the network that takes the most is shown."""
+    """Plot where a request waits and where it is worked on; of a whole, the network that takes the most is shown."""
     axes.set_title("Waiting and working")
     axes.set(xlabel="% of a request's time in the network, mean")
     names = []
@@ -156,7 +156,7 @@ def _first_fragment(axes: Axes, result: dict[str, Any]) -> None:
 
 
 def _batches(axes: Axes, sweeps: dict[str, Levels]) -> None:
-    """How many chunks the dynamic batcher put into one execution of the renderer."""
+    """Plot how many chunks the dynamic batcher put into one execution of the renderer."""
     axes.set_title("face_renderer: batches formed")
     axes.set(ylabel="% of executions", xlabel="clients, and the model they ask")
     bars, names, x = [], [], 0.0
@@ -185,7 +185,7 @@ def _batches(axes: Axes, sweeps: dict[str, Levels]) -> None:
 
 
 def _poisson(axes: Axes, result: dict[str, Any]) -> None:
-    """Latency under random arrivals; the last rate within its limit is what may be promised."""
+    """Plot latency under random arrivals; the last rate within its limit is what may be promised."""
     axes.set_title("Open loop: highest rate within a latency limit")
     axes.set(
         xlabel="requests per second, at random instants (Poisson)", ylabel="latency p90, as a multiple of the limit"

@@ -49,7 +49,7 @@ def measure(
 
 
 def entry(level: Level, frames: int) -> dict[str, object]:
-    """A run as it stands in the result; `frames` are those that one request yields."""
+    """Describe a run as it stands in the result; `frames` are those that one request yields."""
     result = asdict(level)
     result["latency_ms"] = {"n": level.requests, **level.latency_ms}
     if fragments := sorted(result.pop("first_fragment_ms")):
@@ -64,14 +64,14 @@ def entry(level: Level, frames: int) -> dict[str, object]:
 
 
 def _unloaded(bench: Bench, scenario: Scenario, record: Record) -> tuple[float, float]:
-    """Median latency of one request alone, in ms, and how many a second that makes."""
+    """Return the median latency of one request alone, in ms, and how many a second that makes."""
     level = bench.closed_loop(scenario, "smoke", 1, SMOKE_REQUESTS)
     record(level)
     return level.latency_ms["p50"], 1000 / level.latency_ms["p50"]
 
 
 def _sweep(bench: Bench, scenario: Scenario, capacity: float, record: Record) -> float:
-    """Returns the highest throughput, in requests per second."""
+    """Return the highest throughput, in requests per second."""
     for concurrency in scenario.concurrency:
         requests = max(scenario.requests, round(SWEEP_SECONDS * capacity))
         level = bench.closed_loop(scenario, "sweep", concurrency, requests)
@@ -91,7 +91,7 @@ def _poisson(bench: Bench, scenario: Scenario, limit_ms: float, capacity: float,
 
 
 def _rounded(value: object) -> object:
-    """Numbers with four digits that count, in anything JSON knows."""
+    """Round numbers to four digits that count, in anything JSON knows."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):

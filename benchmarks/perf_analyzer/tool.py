@@ -36,7 +36,7 @@ class Tool:
 
 
 def obtain(cache: Path) -> Tool:
-    """perf_analyzer from `cache`, downloaded into it where it is not there yet. Raises ToolError."""
+    """Return perf_analyzer from `cache`, downloaded into it where it is not there yet. Raises ToolError."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise ToolError(f"perf_analyzer runs on Linux x86_64, this is {platform.system()} {platform.machine()}")
     library, glibc = platform.libc_ver()
@@ -83,7 +83,7 @@ def _unpack(requirement: str, file: str, folder: Path) -> None:
 
 
 def _provide_base64_library(folder: Path) -> None:
-    """libb64 is in no wheel: taken from the system, else from the Debian package, which need not be installed."""
+    """Provide libb64, which is in no wheel: the system's, else that of the Debian package, not installed."""
     if ctypes.util.find_library("b64") == BASE64_LIBRARY:
         return
     missing = f"perf_analyzer needs {BASE64_LIBRARY}: install the package {BASE64_PACKAGE} (Debian, Ubuntu)"

@@ -33,7 +33,7 @@ class Reading:
         self._unacknowledged = 0
 
     def took(self, fragment: Fragment) -> Any | None:
-        """A request that acknowledges all up to `fragment`, when it is time for one."""
+        """Return a request that acknowledges all up to `fragment`, when it is time for one."""
         self._unacknowledged += len(fragment.data)
         if self._unacknowledged < EVERY_BYTES:
             return None

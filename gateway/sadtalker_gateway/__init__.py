@@ -7,7 +7,23 @@ animation of each and joins them into one continuous video. It never computes a 
 their state lie in one object store, so any replica answers for any of them.
 """
 
-from .app import create_app
-from .settings import Settings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .app import create_app
+    from .settings import Settings
 
 __all__ = ["Settings", "create_app"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is used, so that the command can start, and name the extra, where the packages are missing."""
+    if name == "create_app":
+        from .app import create_app
+
+        return create_app
+    if name == "Settings":
+        from .settings import Settings
+
+        return Settings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

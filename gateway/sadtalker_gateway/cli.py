@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 import uvicorn
 from pydantic import ValidationError
@@ -51,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _config_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser("sadtalker-gateway", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('sadtalker-triton')}")
     return parser
 
 

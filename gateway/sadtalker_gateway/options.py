@@ -120,7 +120,7 @@ def with_quality(options: Mapping[str, Any], quality: str) -> dict[str, Any]:
 
 
 def known_to_client(name: str) -> bool:
-    """Whether the installed client can send an option."""
+    """Return whether the installed client can send an option."""
     return name in get_type_hints(sadtalker_client.Options)
 
 

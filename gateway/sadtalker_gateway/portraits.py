@@ -41,8 +41,11 @@ class Portrait(BaseModel):
 
 
 class Portraits:
-    """The portraits of all owners. Objects of one, under `OWNER/portraits/ID/`: `image`, `poster.png`,
-    `portrait.json`, `idle.webp`; its idle loop is the video `idle_ID`."""
+    """The portraits of all owners.
+
+    The objects of one, under `OWNER/portraits/ID/`: `image`, `poster.png`, `portrait.json`, `idle.webp`; its idle loop
+    is the video `idle_ID`.
+    """
 
     def __init__(
         self, client: AsyncSadTalkerClient, storage: Storage, videos: VideoStore, jobs: Jobs, settings: Settings

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def interrupted_after_seconds(self) -> float:
-        """Silence after which a video in progress counts as abandoned by its replica."""
+        """Return how long a silence may be after which a video in progress counts as abandoned by its replica."""
         return 6 * self.heartbeat_seconds
 
     def model_post_init(self, _: Any) -> None:

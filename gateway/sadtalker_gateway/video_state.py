@@ -117,7 +117,7 @@ class VideoStore:
         await self.storage.delete(*(name for name in names if not name.endswith("/deleted")))
 
     async def is_deleted(self, owner: str, video_id: str) -> bool:
-        """Whether somebody has deleted the video."""
+        """Return whether somebody has deleted the video."""
         return await self.storage.head(f"{self.folder(owner, video_id)}/deleted") is not None
 
     async def public(self, owner: str, video: StoredVideo) -> Video:

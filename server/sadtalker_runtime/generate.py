@@ -22,7 +22,7 @@ _TRITON_TYPES = {"BYTES": "STRING"}  # where a configuration names a type differ
 
 
 def configurations(repository: Path) -> dict[Path, str | Path]:
-    """Every generated file of a model repository, with its text or, for a link, what it points to."""
+    """Return every generated file of a model repository, with its text or, for a link, what it points to."""
     files: dict[Path, str | Path] = {}
     for path in sorted(repository.glob("*/config.pbtxt")):
         model, config = path.parent.name, ConfigText.parse(path.read_text())

@@ -125,7 +125,7 @@ def _check_numpy() -> None:
 
 
 def _libpython_folder(version: str) -> list[str]:
-    """Folder of the shared libpython that the stub links against; none where the loader finds it by itself."""
+    """Return the folder of the shared libpython that the stub links against; none where the loader finds it."""
     name = f"libpython{version}.so.1.0"
     for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"):
         if folder and Path(folder, name).is_file():

@@ -92,7 +92,7 @@ def loaded_models(log: str) -> set[str]:
 
 
 def telling_lines(log: str) -> str:
-    """Why models failed to load, in their own words; the last lines of the log where no model did."""
+    """Return why models failed to load, in their own words; the last lines of the log where no model did."""
     messages = [message.replace(r"\n", "\n").replace(r"\"", '"') for message in _FAILED.findall(log)]
     failures = [message.partition("\nAt:\n")[0].strip() for message in messages]  # without Python's stack
     lines = [line for line in log.splitlines() if line.strip() and not line.startswith(("|", "+"))]  # no tables

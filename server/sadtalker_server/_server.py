@@ -254,7 +254,7 @@ class Server:
         threading.Thread(target=self._watch, args=(run, self._videos), name="watch", daemon=True).start()
 
     def _watch(self, run: Tritonserver, videos: Videos) -> None:
-        """When a process dies: have the videos ended where a model is left to do so, then kill the rest."""
+        """Handle a process's death: have the videos ended where a model is left to do so, then kill the rest."""
         if dead := run.watch(self._unwatch):
             self._dead = dead
             if not {"tritonserver", "sadtalker"} & set(dead):
@@ -315,12 +315,12 @@ class Server:
             self._front.close()
 
     def _live(self) -> Page:
-        """Liveness: no process has died. A server that starts or stops is alive."""
+        """Return liveness: no process has died. A server that starts or stops is alive."""
         dead = self.failure or (", ".join(self._running.dead()) if self._phase == "ready" else None)
         return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{dead}\n") if dead else Page(HTTPStatus.OK, "alive\n")
 
     def _ready(self) -> Page:
-        """Readiness: a video that comes now is made. Looks at the processes themselves, so that it is never late."""
+        """Return readiness: a video that comes now is made. Looks at the processes themselves, so it is never late."""
         if self._phase == "ready" and not self._dead and not self._running.dead():
             return Page(HTTPStatus.OK, "ready\n")
         state = "a process died" if self._phase == "ready" else self._phase

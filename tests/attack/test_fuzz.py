@@ -21,7 +21,7 @@ FILES = {kind: fuzz_targets.corpus(kind) for kind in ("picture", "recording", "v
 
 @st.composite
 def damaged(draw: st.DrawFn, kind: str) -> bytes:
-    """A valid file with other bytes, most of them in its header, perhaps with some put in or the end cut off."""
+    """Return a valid file with other bytes, most of them in its header, perhaps with some put in or the end cut off."""
     data = bytearray(draw(st.sampled_from(FILES[kind])))
     reach = draw(st.sampled_from([64, 512, len(data)]))
     for at, value in draw(st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), max_size=12)):
@@ -40,7 +40,7 @@ def decoders() -> Iterator[Decoders]:
 
 
 def check(read: Callable[[], object]) -> None:
-    """A file is read, or refused by an InputError that says what was expected; nothing else is raised."""
+    """Read a file, or have it refused by an InputError that says what was expected; nothing else is raised."""
     try:
         read()
     except InputError as error:

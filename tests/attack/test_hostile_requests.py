@@ -28,26 +28,26 @@ def portrait(portrait_path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def request_inputs(portrait: np.ndarray) -> dict[str, np.ndarray]:
-    """A request that is served."""
+    """Send a request that must be served."""
     return {"image": portrait, "audio": text(hostile.many_channels(1, 16_000, 0.2))}
 
 
 @pytest.fixture(autouse=True)
 def still_ready(tiny_server: Server) -> Iterator[None]:
-    """After every attack the server is ready."""
+    """Check that the server is ready after every attack."""
     yield
     assert urllib.request.urlopen(f"{tiny_server.http_url}/v2/health/ready").status == 200
 
 
 def decoders(server: Server) -> list[psutil.Process]:
-    """The decoder processes: those whose parent runs the same command, the server they were forked from."""
+    """Return the decoder processes: those whose parent runs the same command, the server they were forked from."""
     children = psutil.Process(server.pid).children(recursive=True)
     servers = {child.pid for child in children if "forkserver" in " ".join(child.cmdline())}
     return [child for child in children if child.ppid() in servers]
 
 
 def busiest(processes: Callable[[], list[psutil.Process]], seconds: float = 20) -> psutil.Process:
-    """The process that begins to work."""
+    """Return the process that begins to work."""
     before = {process: sum(process.cpu_times()[:2]) for process in processes()}
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -140,7 +140,7 @@ def test_large_uploads_are_refused_and_released(tiny_server: Server, request_inp
 
 
 def main_stub(server: Server) -> psutil.Process:
-    """The process of the model `sadtalker`: of those that have decoders, the one that keeps two."""
+    """Return the process of the model `sadtalker`: of those that have decoders, the one that keeps two."""
     counts: dict[psutil.Process, int] = {}
     for decoder in decoders(server):
         stub = decoder.parent().parent()

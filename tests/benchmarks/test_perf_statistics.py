@@ -6,7 +6,7 @@ from tritonclient.grpc import service_pb2
 
 
 def statistics(name: str, batches: dict[int, int], queue_ms: float, infer_ms: float) -> service_pb2.ModelStatistics:
-    """As Triton sums them up: items, not requests, are what makes a batch."""
+    """Return statistics as Triton sums them up: items, not requests, are what makes a batch."""
     model = service_pb2.ModelStatistics(name=name, execution_count=sum(batches.values()))
     requests = sum(size * count for size, count in batches.items())
     model.inference_stats.success.count = requests

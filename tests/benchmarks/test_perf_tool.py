@@ -31,7 +31,7 @@ def test_the_binary_comes_out_of_the_wheel_once(monkeypatch: pytest.MonkeyPatch,
     run = subprocess.run
 
     def download(command: list, **options: object) -> subprocess.CompletedProcess:
-        """pip, with a wheel whose perf_analyzer is a script; everything else as it is."""
+        """Stand in for pip, with a wheel whose perf_analyzer is a script; everything else as it is."""
         if "download" not in command:
             return run(command, **options)
         downloads.append(command[-1])

@@ -1,3 +1,5 @@
+"""Fixtures of the client's tests: a fake Triton, a port without a listener."""
+
 import socket
 
 import pytest
@@ -7,7 +9,7 @@ from two_faces import Asynchronous, Blocking
 
 @pytest.fixture
 def server():
-    """A fake Triton that answers three frames until told otherwise."""
+    """Yield a fake Triton that answers three frames until told otherwise."""
     fake = FakeTriton().start()
     yield fake
     fake.stop()
@@ -15,13 +17,13 @@ def server():
 
 @pytest.fixture(params=[Blocking, Asynchronous], ids=["sync", "asyncio"])
 def face(request):
-    """Each of the two clients in turn, as a constructor."""
+    """Return each of the two clients in turn, as a constructor."""
     return request.param
 
 
 @pytest.fixture
 def free_port():
-    """A port on which nothing listens."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -10,7 +10,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 
 def fragment(data, done, total):
-    """A response with the three output tensors, laid out as Triton does."""
+    """Return a response with the three output tensors, laid out as Triton does."""
     response = service_pb2.ModelStreamInferResponse()
     infer = response.infer_response
     infer.parameters["triton_final_response"].bool_param = False
@@ -25,29 +25,29 @@ def fragment(data, done, total):
 
 
 def final():
-    """The empty response that ends an answer."""
+    """Return the empty response that ends an answer."""
     response = service_pb2.ModelStreamInferResponse()
     response.infer_response.parameters["triton_final_response"].bool_param = True
     return response
 
 
 def is_final(response):
-    """Whether it is the last of an answer."""
+    """Return whether it is the last of an answer."""
     return bool(response.error_message) or response.infer_response.parameters["triton_final_response"].bool_param
 
 
 def error(text):
-    """An error as it comes in a stream: a sentence without a status."""
+    """Return an error as it comes in a stream: a sentence without a status."""
     return service_pb2.ModelStreamInferResponse(error_message=text)
 
 
 def video(*pieces):
-    """A whole answer, one frame per piece."""
+    """Return a whole answer, one frame per piece."""
     return [*(fragment(piece, i + 1, len(pieces)) for i, piece in enumerate(pieces)), final()]
 
 
 def endless():
-    """An answer of a million frames, a hundred in a second at most."""
+    """Yield an answer of a million frames, a hundred in a second at most."""
     for i in range(1_000_000):
         yield fragment(b"x", i + 1, 1_000_000)
         time.sleep(0.01)

@@ -18,20 +18,20 @@ PATIENCE = 60  # seconds, on a busy machine
 
 @pytest.fixture(scope="module")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """A browser window."""
+    """Yield a browser window."""
     with chromium(str(tmp_path_factory.mktemp("chromium"))) as window:
         yield window
 
 
 @pytest.fixture(scope="module")
 def fragments() -> list[bytes]:
-    """The fragments of a video."""
+    """Return the fragments of a video."""
     return portrait_video(SECONDS)
 
 
 @pytest.fixture
 def rest(server, fragments) -> Iterator[threading.Event]:
-    """The fake Triton sends all but the last fragment of the video, and that when this event is set."""
+    """Let the fake Triton send all but the last fragment, and that one when this event is set."""
     release = threading.Event()
     frames = SECONDS * FRAME_RATE
 
@@ -49,7 +49,7 @@ def rest(server, fragments) -> Iterator[threading.Event]:
 
 @pytest.fixture
 def page(window, server, tmp_path) -> Iterator[str]:
-    """The example's page, opened in the window."""
+    """Open the example's page in the window."""
     speech = tmp_path / "speech.wav"
     speech.write_bytes(b"sound")
     with serve(server.url, PORTRAIT, speech, grace_seconds=5) as web:

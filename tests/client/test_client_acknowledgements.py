@@ -12,7 +12,7 @@ PIECE = bytes(3_000_000)
 
 
 def _acknowledged(server) -> list[tuple[str, int]]:
-    """Request id of the video and frames done of every acknowledgement."""
+    """Return request id of the video and frames done of every acknowledgement."""
     told = []
     for request in server.acknowledgements:
         assert [(tensor.name, tensor.datatype, list(tensor.shape)) for tensor in request.inputs] == [

@@ -101,5 +101,5 @@ def test_installing_it_is_light():
 
 
 def is_installed_with_it(marker):
-    """Whether a requirement holds for `pip install .` on this machine; tritonclient's extra grpc is ours."""
+    """Return whether a requirement holds for `pip install .` on this machine; tritonclient's extra grpc is ours."""
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", "grpc"))

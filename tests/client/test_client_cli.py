@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-c", "import sys; from sadtalker_client._cli import 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working directory, with a portrait and a recording in it."""
+    """Work in a folder with a portrait and a recording in it."""
     (tmp_path / "a.png").write_bytes(b"picture")
     (tmp_path / "b.wav").write_bytes(b"sound")
     monkeypatch.chdir(tmp_path)
@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sadtalker(folder, capfdbinary):
-    """Runs a command line in this process and returns its exit code and output."""
+    """Return a function that runs a command line in this process and returns its exit code and output."""
 
     def run(*arguments):
         capfdbinary.readouterr()
@@ -48,7 +48,7 @@ def sadtalker(folder, capfdbinary):
 
 
 def message(done):
-    """The one line of a failed command, which says nothing on standard output."""
+    """Return the one line of a failed command, which says nothing on standard output."""
     assert done.stdout == b""
     (line,) = done.stderr.decode().splitlines()
     return line

@@ -25,7 +25,7 @@ INPUT = (b"picture", b"sound")
 
 @pytest.fixture(params=[False, True], ids=["tls", "mutual"])
 def encrypted(request):
-    """A server that speaks TLS only; with mutual TLS it wants to know its clients."""
+    """Yield a server that speaks TLS only; with mutual TLS it wants to know its clients."""
     pair = (KEY.read_bytes(), CERTIFICATE.read_bytes())
     credentials = grpc.ssl_server_credentials([pair], pair[1] if request.param else None, request.param)
     fake = FakeTriton().start(credentials=credentials)

@@ -11,7 +11,7 @@ from fake_triton import endless, error, final, fragment
 
 @pytest.fixture
 def web(server, tmp_path):
-    """The example's web server, which animates through the fake Triton."""
+    """Run the example's web server, which animates through the fake Triton."""
     (tmp_path / "a.png").write_bytes(b"picture")
     (tmp_path / "b.wav").write_bytes(b"sound")
     with serve(server.url, tmp_path / "a.png", tmp_path / "b.wav", grace_seconds=0.2) as web:
@@ -20,7 +20,7 @@ def web(server, tmp_path):
 
 @pytest.fixture
 def browser(web):
-    """A connection to it."""
+    """Return a connection to it."""
     with connected(web) as connection:
         yield connection
 
@@ -36,7 +36,7 @@ def get(browser, path, method="GET", **headers):
 
 @pytest.fixture
 def held(server):
-    """The fake Triton sends one fragment and holds the second back until this event is set."""
+    """Let the fake Triton send one fragment and hold the second back until this event is set."""
     release = threading.Event()
 
     def answer(request):

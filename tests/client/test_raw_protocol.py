@@ -18,7 +18,7 @@ GUIDE = (ROOT / "docs" / "protocol.md").read_text()
 
 
 def ended_by_its_last_fragment(*pieces):
-    """An answer without an empty message at its end."""
+    """Return an answer without an empty message at its end."""
     *fragments, _ = video(*pieces)
     fragments[-1].infer_response.parameters["triton_final_response"].bool_param = True
     return fragments
@@ -26,7 +26,7 @@ def ended_by_its_last_fragment(*pieces):
 
 @pytest.fixture
 def example(server, tmp_path):
-    """Runs the example against the fake Triton and returns the finished process."""
+    """Run the example against the fake Triton and return the finished process."""
     (tmp_path / "a.png").write_bytes(b"picture")
     (tmp_path / "b.wav").write_bytes(b"sound")
 
@@ -70,7 +70,7 @@ def test_tritonclient_alone_receives_the_error(server, example, flags):
 
 
 def documented(heading):
-    """Name, datatype and shape in the rows of the table under a heading."""
+    """Return name, datatype and shape in the rows of the table under a heading."""
     section = GUIDE.split(f"## {heading}\n")[1].split("\n## ")[0]
     return [
         (name, datatype, tuple(int(size) for size in shape.split(",")))

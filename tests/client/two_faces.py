@@ -20,7 +20,7 @@ class Blocking:
             return client.animate(*arguments, **options).read()
 
     def request_id(self, *arguments, **options):
-        """Animates to the end and returns the animation's request id."""
+        """Animate to the end and return the animation's request id."""
         with SadTalkerClient(self._url, **self._settings) as client:
             animation = client.animate(*arguments, **options)
             animation.read()
@@ -35,7 +35,7 @@ class Blocking:
             client.animate(*arguments, **options).save(path, on_progress)
 
     def leave_after_first(self, *arguments, way, while_open):
-        """Takes one fragment, leaves in the given way, and calls `while_open` before the client is closed."""
+        """Take one fragment, leave in the given way, and call `while_open` before the client is closed."""
         with SadTalkerClient(self._url, **self._settings) as client:
             animation = client.animate(*arguments)
             if way == "with":
@@ -58,7 +58,7 @@ class Blocking:
             return animation.read()
 
     def interleaved(self, first, second):
-        """Two animations of one client, fragment by fragment in turn."""
+        """Run two animations of one client, fragment by fragment in turn."""
         with SadTalkerClient(self._url, **self._settings) as client:
             return list(zip(client.animate(*first), client.animate(*second), strict=True))
 

@@ -209,7 +209,7 @@ class EngineInspector:
 
 
 def module(script: Script) -> ModuleType:
-    """A module to be put in the place of `tensorrt`."""
+    """Return a module to be put in the place of `tensorrt`."""
 
     class NetworkDefinitionCreationFlag(IntEnum):
         STRONGLY_TYPED = STRONGLY_TYPED

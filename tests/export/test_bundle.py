@@ -23,7 +23,7 @@ REPACK = "run: make bundle"
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository into which the demo's networks were exported just now, in place of the packed ones."""
+    """Return a repository into which the demo's networks were exported just now, in place of the packed ones."""
     repository = tmp_path_factory.mktemp("exported") / "model_repository"
     initialize(repository)
     write_manifest(repository, replace(read_manifest(repository), weights="of another export"))

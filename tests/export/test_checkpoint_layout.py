@@ -39,7 +39,7 @@ def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def directory(tiny_directory: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil; the files are links until they are written anew."""
+    """Return a copy that a test may spoil; the files are links until they are written anew."""
     for path in tiny_directory.iterdir():
         (tmp_path / path.name).symlink_to(path)
     return tmp_path

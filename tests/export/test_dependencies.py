@@ -31,7 +31,7 @@ SHAPELESS = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the export and training packages that a test may edit."""
+    """Return a copy of the export and training packages that a test may edit."""
     for part in ("export", "training"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("*.safetensors", "*.tar", "*.pyc"))
     return tmp_path

@@ -41,7 +41,7 @@ def restored(networks: dict[str, nn.Module], someone: Portrait) -> Frames:
 
 
 def always(frames: Frames) -> Engine:
-    """An engine that answers with these frames."""
+    """Return an engine that answers with these frames."""
     return lambda *_: (torch.from_numpy(frames)[None],)
 
 

@@ -36,7 +36,7 @@ PORTABLE = {
 
 @pytest.fixture(scope="module")
 def renderer() -> FastRenderer:
-    """A renderer of tiny sizes with made-up weights in float64."""
+    """Return a renderer of tiny sizes with made-up weights in float64."""
     plain = FaceRenderer(SIZE)
     plain.load_state_dict(
         {k: torch.from_numpy(synthetic.tensor(k, tuple(v.shape))) for k, v in plain.state_dict().items()}
@@ -51,7 +51,7 @@ def inputs() -> tuple[torch.Tensor, ...]:
 
 
 def every_choice(renderer: FastRenderer) -> list[tuple[str, str, dict[str, str]]]:
-    """Choices that have every form of every layer in one of them at least: part, order, forms."""
+    """Return choices that have every form of every layer in at least one of them: part, order, forms."""
     found = []
     for part in parts(renderer):
         for order, layers in part.orders.items():

@@ -18,7 +18,7 @@ FIGURES = Path(__file__).parent / "figures"
 
 @pytest.fixture
 def cut(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a figures file of some arrays of a committed one, with some of them replaced."""
+    """Make a figures file of some arrays of a committed one, with some of them replaced."""
 
     def make(source: str, *names: str, **replaced: np.ndarray) -> Path:
         with np.load(FIGURES / source) as file:
@@ -34,7 +34,7 @@ def parity(figures: Path, *arguments: str) -> int:
 
 
 def verdicts(output: str) -> dict[str, tuple[str, str]]:
-    """Array -> (engine, verdict) as the table says."""
+    """Map an array to (engine, verdict) as the table says."""
     rows = [line.split() for line in output.splitlines()]
     return {row[0]: (row[1], row[-1]) for row in rows if row and row[-1] in ("ok", "over")}
 

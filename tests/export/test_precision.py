@@ -41,7 +41,7 @@ def networks() -> dict[str, nn.Module]:
 
 
 def clip(*, amplitude: float = 1.0, turn: float = 0.0, shade: int = 0) -> Frames:
-    """Twelve frames; `turn` is the head's displacement per frame in pixels, `amplitude` scales the mouth's motion."""
+    """Return twelve frames; `turn` is the head's displacement per frame in pixels, `amplitude` scales the mouth."""
     rng = np.random.default_rng(5)
     texture = cv2.resize(rng.uniform(60, 180, (48, 48, 3)), (384, 384), interpolation=cv2.INTER_LINEAR)
     frames = []
@@ -108,7 +108,7 @@ def test_psnr_of_a_known_error() -> None:
 
 
 def typed(path: Path) -> tuple[onnx.GraphProto, dict[str, int]]:
-    """A graph with the element type of each of its tensors."""
+    """Return a graph with the element type of each of its tensors."""
     graph = shape_inference.infer_shapes(onnx.load(path), strict_mode=True).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.value_info, *graph.output)}
     return graph, types | {t.name: t.data_type for t in graph.initializer}
@@ -121,7 +121,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engines(networks: dict[str, nn.Module], folder: Path) -> dict[str, precision_engines.Engine]:
-    """The engines by name; that of bf16 exports its files into `folder`."""
+    """Return the engines by name; that of bf16 exports its files into `folder`."""
     return {name: make(networks, gate.REDUCED, folder) for name, make in precision_engines.ENGINES.items()}
 
 
@@ -237,7 +237,7 @@ def test_the_form_of_wide_networks_in_bf16_keeps_trained_frames(
 
 @pytest.fixture
 def rendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Frames]:
-    """Frames that the command renders: by clip in fp32, and with "reduced" before it in the precision asked for."""
+    """Render with the command: by clip in fp32, and with "reduced" before it in the precision asked for."""
     shown = {"speaking": SPEAKING, "turning": TURNING, "reduced speaking": SPEAKING, "reduced turning": TURNING}
 
     def render(engine: object, _motion: nn.Module, _image: Tensor, windows: Tensor) -> Frames:

@@ -43,7 +43,7 @@ def bench() -> Bench:
 
 
 def agrees(bench: Bench, name: str, value: Tensor, *stride: slice, tolerance: float = 1e-4) -> bool:
-    """Within a part of the figure's standard deviation."""
+    """Check that they agree within a part of the figure's standard deviation."""
     expected = bench.figure(name).astype(np.float64)
     actual = value[stride].numpy()
     assert actual.shape == expected.shape
@@ -85,7 +85,7 @@ def test_the_parser_is_parsenet(bench: Bench) -> None:
 
 
 def modulated(conv: StyleConv, x: Tensor, latent: Tensor) -> Tensor:
-    """StyleGAN2's definition: the style scales the weights, and each sample has a convolution of its own."""
+    """Apply StyleGAN2's definition: the style scales the weights, and each sample has a convolution of its own."""
     results = []
     for sample, style in zip(x, conv.style(latent), strict=True):
         weight = conv.weight[0] * style[None, :, None, None]
@@ -202,7 +202,7 @@ def frames() -> Tensor:
 
 
 def still(portraits: int = 1, frames: int = 2) -> tuple[Tensor, Tensor]:
-    """Keypoints of portraits that do not move: those of the source, and the driving ones."""
+    """Return keypoints of portraits that do not move: those of the source, and the driving ones."""
     source = torch.from_numpy(synthetic.named_input("keypoints", (portraits, 15, 3), -0.5, 0.5))
     return source, source[:, None].expand(-1, frames, -1, -1)
 
@@ -213,7 +213,7 @@ def enlarged(frames: Tensor) -> Tensor:
 
 
 def tilted(scale: float = 0.3) -> Tensor:
-    """Landmarks of a face in the middle of a frame, a little tilted: [1, 5, 2]."""
+    """Return landmarks of a face in the middle of a frame, a little tilted: [1, 5, 2]."""
     turn = scale * torch.tensor([[1.0, -0.2], [0.2, 1.0]])
     return ((EYES_NOSE_MOUTH - 256) @ turn.T + 128)[None]
 

@@ -45,7 +45,7 @@ def random(name: str, *shape: int) -> torch.Tensor:
 
 
 def fill(module: torch.nn.Module) -> torch.nn.Module:
-    """Deterministic weights by key, in float64."""
+    """Return deterministic weights by key, in float64."""
     state = {k: torch.from_numpy(synthetic.tensor(k, tuple(v.shape))) for k, v in module.state_dict().items()}
     module.load_state_dict(state)
     return module.double().eval()

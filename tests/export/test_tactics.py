@@ -35,7 +35,7 @@ def _no_gradients() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def module() -> nn.Module:
-    """The renderer of the tiny preset."""
+    """Return the renderer of the tiny preset."""
     return SPEC.build(loading.synthetic_networks(PRESETS["tiny"], {"face_renderer"})).eval()
 
 
@@ -45,7 +45,7 @@ def layers(module: nn.Module) -> list[Met]:
 
 
 def cache_of(layers: list[Met], precision: str = "fp32", slow: str = "", error: float = 0.0) -> Cache:
-    """A cache in which every form takes 1 ms, those whose `<order> <form>` starts with `slow` 10."""
+    """Return a cache in which every form takes 1 ms, those whose `<order> <form>` starts with `slow` 10."""
     cache = Cache(HERE)
     for met in layers:
         timings = cache.layers.setdefault(met.description, {}).setdefault(precision, {})

@@ -26,7 +26,7 @@ NETWORKS = [spec for spec in SPECS.values() if spec.tensorrt]
 
 
 def graph(spec: NetworkSpec, half: bool, precision: str = "fp16") -> onnx.ModelProto:
-    """A network of one convolution with the inputs of `spec`, as an export of that precision."""
+    """Return a network of one convolution with the inputs of `spec`, as an export of that precision."""
     kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
     inputs = [helper.make_tensor_value_info(t.name, kinds[t.dtype], ["batch", *t.shape]) for t in spec.inputs]
     kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
@@ -58,7 +58,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    """An installed TensorRT 10 on a slice of an A100, and what it is asked to do."""
+    """Return an installed TensorRT 10 on a slice of an A100, and what it is asked to do."""
     script = Script()
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.module(script))
     monkeypatch.setattr(command, "current_gpu", lambda: SLICE)

@@ -34,7 +34,7 @@ class Mirror:
 
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    """A server on a free port, and a catalogue of one file that it can have."""
+    """Yield a server on a free port, and a catalogue of one file that it can have."""
     state = Mirror()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -236,7 +236,7 @@ def test_the_catalogue_holds_the_published_releases() -> None:
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The last line on stderr, which is the error; no traceback is above it."""
+    """Return the last line on stderr, which is the error; no traceback is above it."""
     text = capsys.readouterr().err
     assert "Traceback" not in text
     return text.rstrip().splitlines()[-1]

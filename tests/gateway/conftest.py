@@ -12,7 +12,7 @@ from talking_triton import TalkingTriton
 
 @pytest.fixture
 def triton() -> Iterator[TalkingTriton]:
-    """A fake Triton that animates at once."""
+    """Yield a fake Triton that animates at once."""
     fake = TalkingTriton().start()
     yield fake
     fake.stop()
@@ -33,7 +33,7 @@ def serve(triton: TalkingTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A gateway with a fake Triton of its own that tests share which only look at its answers."""
+    """Run a gateway with a fake Triton of its own, shared by tests that only look at its answers."""
     triton = TalkingTriton().start()
     store = f"file://{tmp_path_factory.mktemp('store')}"
     with Served(Settings(triton_url=triton.url, store=store, idle_seconds=1, requests_per_minute=100_000)) as served:
@@ -43,5 +43,5 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def gateway(serve: Callable[..., Served]) -> Served:
-    """A gateway with the defaults."""
+    """Return a gateway with the defaults."""
     return serve()

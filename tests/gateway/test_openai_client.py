@@ -10,7 +10,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning"
 
 @pytest.fixture
 def client(gateway):
-    """OpenAI's client, told where the gateway is."""
+    """Return OpenAI's client, told where the gateway is."""
     with OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as client:
         yield client
 

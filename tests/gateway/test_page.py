@@ -11,7 +11,7 @@ TIME = "document.getElementById('face').currentTime"
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A picture with a face and one without."""
+    """Return a picture with a face and one without."""
     (tmp_path / "face.png").write_bytes(FACE)
     (tmp_path / "wall.png").write_bytes(NO_FACE)
     return tmp_path

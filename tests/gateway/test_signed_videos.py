@@ -21,7 +21,7 @@ DAY = datetime.timedelta(days=1)
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """The paths of a certificate chain and its private key, made for this test."""
+    """Return the paths of a certificate chain and its private key, made for this test."""
     now = datetime.datetime.now(datetime.timezone.utc)
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 

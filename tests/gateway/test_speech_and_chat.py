@@ -17,7 +17,7 @@ from talking_triton import FACE, inputs_of, sound_frames
 
 @pytest.fixture
 def openai():
-    """A local server of OpenAI's protocols."""
+    """Yield a local server of OpenAI's protocols."""
     double = OpenAIDouble()
     yield double
     double.close()

@@ -27,7 +27,7 @@ def azurite_command() -> str | None:
 
 @pytest.fixture(scope="module")
 def azurite(tmp_path_factory):
-    """The options of a store in a running Azurite."""
+    """Yield the options of a store in a running Azurite."""
     command = azurite_command()
     if command is None:
         pytest.skip("Azurite is not installed: npm install --global azurite, or name azurite-blob in AZURITE")

@@ -37,17 +37,17 @@ Combination = tuple[str, ...]  # an overlay, then components
 
 
 def all_combinations() -> list[Combination]:
-    """Every overlay with every set of components that can be used together: 384."""
+    """Return every overlay with every set of components that can be used together: 384."""
     return [(overlay, *filter(None, choice)) for overlay in OVERLAYS for choice in itertools.product(*ALTERNATIVES)]
 
 
 def tested_combinations() -> list[Combination]:
-    """Those with no component, one, two, or as many as go together: 156, which cover every pair."""
+    """Return the combinations with no component, one, two, or as many as go together: 156, which cover every pair."""
     return [chosen for chosen in all_combinations() if len(chosen) - 1 in (0, 1, 2, len(ALTERNATIVES))]
 
 
 def committed() -> list[Combination]:
-    """Those that `rendered/` keeps: every overlay alone, and every component on some overlay."""
+    """Return the combinations that `rendered/` keeps: every overlay alone, and every component on some overlay."""
     return [
         *((overlay,) for overlay in OVERLAYS),
         ("cpu", "monitoring", "autoscaling-hpa", "load-test", "mtls"),
@@ -57,14 +57,14 @@ def committed() -> list[Combination]:
 
 
 def renderer() -> list[str] | None:
-    """The command that renders a folder; None where neither kustomize nor kubectl is installed."""
+    """Return the command that renders a folder; None where neither kustomize nor kubectl is installed."""
     if shutil.which("kustomize"):
         return ["kustomize", "build"]
     return ["kubectl", "kustomize"] if shutil.which("kubectl") else None
 
 
 def render(combination: Combination) -> str:
-    """One combination as YAML; raises RuntimeError with the renderer's message."""
+    """Render one combination as YAML; raises RuntimeError with the renderer's message."""
     command = renderer()
     if command is None:
         return _file(combination).read_text()
@@ -84,47 +84,47 @@ def render(combination: Combination) -> str:
 
 @cache
 def rendered_here() -> dict[Combination, list[Manifest]]:
-    """The combinations that are tested here, as documents."""
+    """Return the combinations that are tested here, as documents."""
     wanted = tested_combinations() if renderer() else committed()
     return dict(zip(wanted, map(documents_of, render_all(wanted)), strict=True))
 
 
 def render_all(wanted: list[Combination]) -> list[str]:
-    """`render` of each, several at once."""
+    """Call `render` for each, several at once."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(render, wanted))
 
 
 def documents_of(text: str) -> list[Manifest]:
-    """The documents of a rendering."""
+    """Return the documents of a rendering."""
     return [document for document in yaml.load_all(text, Loader=_Loader) if document]
 
 
 def distinct_manifests() -> list[Manifest]:
-    """Every different document of the tested combinations, once."""
+    """Return every different document of the tested combinations, once."""
     documents = itertools.chain.from_iterable(rendered_here().values())
     return list({yaml.dump(document, Dumper=_Dumper): document for document in documents}.values())
 
 
 def find(manifests: list[Manifest], kind: str, name: str = "sadtalker") -> Manifest:
-    """The document of that kind and name."""
+    """Return the document of that kind and name."""
     (found,) = (m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
     return found
 
 
 def pod_of(manifest: Manifest) -> Manifest | None:
-    """The pod specification inside a workload; None for other kinds."""
+    """Return the pod specification inside a workload; None for other kinds."""
     return manifest["spec"]["template"]["spec"] if manifest["kind"] in ("Deployment", "Job") else None
 
 
 def server_container(manifests: list[Manifest]) -> Manifest:
-    """The container that runs Triton."""
+    """Return the container that runs Triton."""
     (container,) = find(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
     return container
 
 
 def sources_digest() -> str:
-    """SHA-256 over the names and contents of everything that rendering reads."""
+    """Return the SHA-256 over the names and contents of everything that rendering reads."""
     digest = hashlib.sha256()
     for path in sorted(path for part in ("base", "overlays", "components") for path in (K8S / part).rglob("*")):
         if path.is_file():

@@ -33,7 +33,7 @@ COMBINATIONS = {combination: rendered_here()[combination] for combination in com
 
 
 def arguments_of(combination: tuple[str, ...]) -> tuple[argparse.Namespace, list[str]]:
-    """The launcher's options and what goes on to tritonserver."""
+    """Return the launcher's options and what goes on to tritonserver."""
     options = _parse(server_container(COMBINATIONS[combination])["args"])
     return options, options.tritonserver_arguments
 
@@ -278,7 +278,7 @@ def parameter_of_sadtalker(name: str) -> float:
 
 
 def shared_memory_of_full_load() -> float:
-    """GiB of tensors while as many videos as allowed are made, doubled for the allocator's slack."""
+    """Return GiB of tensors while as many videos as allowed are made, doubled for the allocator's slack."""
     renderer = config_of("face_renderer")
     item = sum(math.prod(tensor.dims) * 4 for tensor in renderer.input) + math.prod(renderer.output[0].dims)
     waveform = parameter_of_sadtalker("max_audio_seconds") * 16000 * 4
@@ -292,7 +292,7 @@ def gibibytes(quantity: str) -> float:
 
 
 def stages_of(dockerfile: Path) -> dict[str, dict[str, list[str]]]:
-    """Stage name -> instruction -> what follows it, one entry per occurrence."""
+    """Return stage name -> instruction -> what follows it, one entry per occurrence."""
     text = re.sub(r"^\s*#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE)
     stages: dict[str, dict[str, list[str]]] = {}
     stage: dict[str, list[str]] = {}

@@ -28,7 +28,7 @@ ADDED = {"namespace", "pod", "container", "exported_namespace", "deployment"}
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Every PromQL expression of k8s/, with where it stands."""
+    """Yield every PromQL expression of k8s/, with where it stands."""
     dashboard = json.loads((COMPONENTS / "monitoring/sadtalker.json").read_text())
     for panel in dashboard["panels"]:
         for target in panel.get("targets", []):
@@ -56,7 +56,7 @@ def adapter_rules() -> list[dict]:
 
 
 def selectors(expression: promql_parser.Expr) -> Iterator[promql_parser.VectorSelector]:
-    """Every choice of series in an expression."""
+    """Return every choice of series in an expression."""
     found: list[promql_parser.VectorSelector] = []
 
     def visit(node: promql_parser.Expr) -> None:
@@ -69,7 +69,7 @@ def selectors(expression: promql_parser.Expr) -> Iterator[promql_parser.VectorSe
 
 @pytest.fixture(scope="module")
 def page(tiny_server: Server, portrait_path: Path, speech_path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Name and labels of every series, after one video."""
+    """Return name and labels of every series, after one video."""
     with SadTalkerClient(tiny_server.grpc_url, timeout=120) as client:
         client.animate(portrait_path, speech_path).read()
     text = urllib.request.urlopen(tiny_server.metrics_url).read().decode()

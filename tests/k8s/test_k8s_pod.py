@@ -39,7 +39,7 @@ class Running(NamedTuple):
         return f"localhost:{self.ports[port]}"
 
     def probe(self, name: str) -> int:
-        """HTTP status of one of the container's probes; 0 when nothing answers."""
+        """Return the HTTP status of one of the container's probes; 0 when nothing answers."""
         probe = self.container[name]
         try:
             url = f"http://{self.url(probe['httpGet']['port'])}{probe['httpGet']['path']}"
@@ -52,7 +52,7 @@ class Running(NamedTuple):
 
 @contextmanager
 def pod(combination: tuple[str, ...], repository: Path, folder: Path) -> Iterator[Running]:
-    """The container's command, ready. Only paths, the address and the port numbers are this machine's."""
+    """Run the container's command until it is ready; only paths, address and port numbers are this machine's."""
     container = server_container(rendered_here()[combination])
     ports = {port["name"]: free_port() for port in container["ports"]}
     here = {

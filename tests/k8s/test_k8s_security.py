@@ -1,4 +1,4 @@
-"""Pods need no privilege, traffic is named, Dockerfiles are clean. (`k8s_checkov.py` looks for what is common.)"""
+"""Pods need no privilege, traffic is named, Dockerfiles are clean; `k8s_checkov.py` looks for common mistakes."""
 
 import subprocess
 import sysconfig

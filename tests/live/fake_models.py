@@ -76,7 +76,7 @@ class Models:
         return {"coefficients": np.concatenate(values, axis=1).astype(np.float32)}
 
     def render_frames(self, coefficient_windows: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Pictures that tell of every value in their window."""
+        """Return pictures that tell of every value in their window."""
         seen = coefficient_windows[0]
         self.seen.extend(seen[:, :, windows.RADIUS])
         grey = (seen.reshape(5, -1) @ WEIGHTS).reshape(1, 5, SIDE, SIDE, 3)

@@ -33,14 +33,14 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def speech() -> np.ndarray:
-    """0.9 s, int16."""
+    """Return 0.9 s of speech, int16."""
     with wave.open(str(Path(__file__).parents[2] / "examples" / "speech.wav")) as file:
         return np.frombuffer(file.readframes(14_400), np.int16)
 
 
 @pytest.fixture
 def conversation(tiny_server, portrait_path) -> Callable:
-    """Runs a coroutine with a session."""
+    """Run a coroutine with a session."""
 
     def run(talk: Callable[[AsyncLiveSession], Coroutine], **options: object):
         async def main():
@@ -115,9 +115,7 @@ def test_frames_come_with_their_speech(conversation, speech, format):
 
 
 def test_in_real_time_it_idles_speaks_is_interrupted_and_ends(conversation, speech, metric):
-    wait_until(
-        lambda: metric("sadtalker_live_sessions") == 0
-    )  # a session that was left before is noticed within a second
+    wait_until(lambda: metric("sadtalker_live_sessions") == 0)  # one that was left before is noticed within a second
     before = {name: metric(f"sadtalker_live_{name}_total") for name in ("frames", "interrupts")}
 
     async def talk(session: AsyncLiveSession) -> tuple[list[LiveFrame], float]:
@@ -241,7 +239,7 @@ def start(session: int, portrait: Path, **options: object):
 
 
 def answers(stub, requests: list, wanted: int) -> list[tuple[str, str]]:
-    """Ids and errors of the first answers that carry a message or are not a start's."""
+    """Yield ids and errors of the first answers that carry a message or are not a start's."""
     done, found = threading.Event(), []
 
     def sent():

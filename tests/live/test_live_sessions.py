@@ -29,7 +29,7 @@ LOOP = 50  # frames
 
 
 def spoken(seconds: float, rate: int = 16_000) -> np.ndarray:
-    """int16 samples of the example speech."""
+    """Return int16 samples of the example speech."""
     with wave.open(str(Path(__file__).parents[2] / "examples" / "speech.wav")) as file:
         assert file.getframerate() == 16_000
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
@@ -86,7 +86,7 @@ async def stream(session: LiveSession, samples: np.ndarray, rate: int, piece: fl
 
 
 def recorded(samples: np.ndarray, rate: int, **asked: object) -> np.ndarray:
-    """The frames that the model `sadtalker` makes of a recording."""
+    """Return the frames that the model `sadtalker` makes of a recording."""
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setparams((1, 2, rate, 0, "NONE", ""))

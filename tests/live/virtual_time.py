@@ -34,7 +34,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(coroutine: Coroutine[object, object, Result]) -> Result:
-    """`asyncio.run` in virtual time; fails when tasks are left behind."""
+    """Call `asyncio.run` in virtual time; fails when tasks are left behind."""
     loop = VirtualLoop()
     try:
         result = loop.run_until_complete(coroutine)
@@ -46,5 +46,5 @@ def run(coroutine: Coroutine[object, object, Result]) -> Result:
 
 
 def clock() -> float:
-    """Seconds of the running loop."""
+    """Return seconds of the running loop."""
     return asyncio.get_running_loop().time()

@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def drawn_face(size: int = 320) -> np.ndarray:
-    """uint8 [size, size, 3]: simple enough to draw, plain enough for the Haar cascade. Eyes at 40 % and 60 % across."""
+    """Draw a face, uint8 [size, size, 3], that the Haar cascade finds; its eyes are at 40 % and 60 % across."""
     picture = np.full((size, size, 3), (150, 170, 190), np.uint8)
 
     def ellipse(x: int, y: int, width: int, height: int, colour: tuple[int, int, int]) -> None:
@@ -30,7 +30,7 @@ def drawn_face(size: int = 320) -> np.ndarray:
 
 
 def encoded(picture: np.ndarray | Image.Image, form: str = "PNG", **options: object) -> bytes:
-    """The picture as a file in memory."""
+    """Return the picture as a file in memory."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     file = io.BytesIO()
     image.save(file, form, **options)

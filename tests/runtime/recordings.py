@@ -9,13 +9,13 @@ LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
 def tone(rate: int, seconds: float, channels: int = 1, amplitude: float = 0.5, hertz: float = 300) -> np.ndarray:
-    """float32 [channels, samples]: the same sine in every channel."""
+    """Return float32 [channels, samples]: the same sine in every channel."""
     wave = amplitude * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)
     return np.tile(wave, (channels, 1)).astype(np.float32)
 
 
 def recording(samples: np.ndarray, rate: int, codec: str = "pcm_s16le", container: str = "wav") -> bytes:
-    """An audio file with `samples` [channels, n]."""
+    """Return an audio file with `samples` [channels, n]."""
     file = io.BytesIO()
     layout = LAYOUTS[len(samples)]
     with av.open(file, "w", format=container) as muxer:
@@ -31,7 +31,7 @@ def recording(samples: np.ndarray, rate: int, codec: str = "pcm_s16le", containe
 
 
 def silent_film() -> bytes:
-    """An MP4 file with a picture and no sound."""
+    """Return an MP4 file with a picture and no sound."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as muxer:
         stream = muxer.add_stream("libx264", rate=25)

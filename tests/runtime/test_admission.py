@@ -6,7 +6,7 @@ from sadtalker_runtime.animation.admission import Admission, Schedule
 
 
 def _order(places: int, urgencies: list[tuple[bool, float]]) -> list[int]:
-    """In which order chunks that arrive while all places are taken get theirs."""
+    """Return the order in which chunks that arrive while all places are taken get theirs."""
     admitted: list[int] = []
 
     async def chunk(admission: Admission, number: int) -> None:

@@ -28,7 +28,7 @@ SOURCE = np.concatenate([RECONSTRUCTION[80:144], RECONSTRUCTION[224:227], RECONS
 
 
 def _spoken(start: int, stop: int) -> np.ndarray:
-    """Coefficients of frames [start, stop) that tell which frame they belong to."""
+    """Return coefficients of frames [start, stop) that tell which frame they belong to."""
     return np.arange(start, stop, dtype=np.float32)[:, None] + np.linspace(0, 0.5, 70, dtype=np.float32)
 
 

@@ -19,7 +19,7 @@ def picture() -> np.ndarray:
 
 
 def moved(frame: np.ndarray) -> np.ndarray:
-    """The frame with a tie on its lower edge that is not in the picture."""
+    """Return the frame with a tie on its lower edge that is not in the picture."""
     result = frame.copy()
     result[-14:, 90:150] += RED.astype(np.uint8)  # as bytes wrap, this subtracts, too
     return result

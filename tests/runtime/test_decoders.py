@@ -32,7 +32,7 @@ def decoders() -> Iterator[Decoders]:
 
 
 def processes(decoders: Decoders) -> list[psutil.Process]:
-    """The decoders that wait."""
+    """Return the decoders that wait."""
     return [psutil.Process(process._process.pid) for process in decoders._idle]
 
 
@@ -83,7 +83,7 @@ def test_a_decoder_is_used_again_unless_its_input_was_bad(decoders: Decoders) ->
 
 
 def a_long_wait() -> bytes:
-    """A recording that takes a while."""
+    """Return a recording that takes a while."""
     return recording(np.zeros((2, 600 * 44_100), np.float32), 44_100, "flac", "flac")
 
 

@@ -45,7 +45,7 @@ class Models:
 
 
 def followed(models: Models, data: bytes, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """The coefficients of some frames, all by default."""
+    """Return the coefficients of some frames, all by default."""
 
     async def run() -> np.ndarray:
         read = decoders().video("driving", data, 600)

@@ -16,7 +16,7 @@ SOUND = tone(48_000, 10)[0]
 
 
 def _fragments(frames: int, channels: int = 1, pixel_aspect: Fraction = Fraction(1), shift: int = 2) -> list[bytes]:
-    """A face that moves sideways, with a tone."""
+    """Return a face that moves sideways, with a tone."""
     position = 0
 
     def read(samples: int) -> np.ndarray:

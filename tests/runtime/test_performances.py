@@ -77,7 +77,7 @@ class Models:
 
 
 def performed(audio: bytes | None = None, **asked: object) -> tuple[np.ndarray, Models]:
-    """The coefficients of a whole performance, in ranges as a video asks for them."""
+    """Return the coefficients of a whole performance, in ranges as a video asks for them."""
     models = Models()
 
     async def run() -> np.ndarray:
@@ -105,7 +105,7 @@ def _any(model: str) -> bool:
 
 
 def rendered(audio: bytes | None = None, **asked: object) -> tuple[list, Models]:
-    """The fragments of a video."""
+    """Return the fragments of a video."""
     models = Models()
 
     async def run() -> list:
@@ -251,7 +251,7 @@ def test_the_size_is_what_the_server_renders() -> None:
 
 
 def sound_of(parts: list) -> tuple[np.ndarray, int]:
-    """The sound of a video, and the number of its frames."""
+    """Return the sound of a video, and the number of its frames."""
     file = b"".join(part.video for part in parts)
     with av.open(io.BytesIO(file)) as container:
         blocks = [frame.to_ndarray() for frame in container.decode(audio=0)]

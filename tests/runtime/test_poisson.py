@@ -9,7 +9,7 @@ TOP, LEFT = 31, 22
 
 
 def blended(picture: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Frames [F, height, width, 3] in a rectangle at (LEFT, TOP), as it looks then."""
+    """Return frames [F, height, width, 3] in a rectangle at (LEFT, TOP), as it looks then."""
     result = frames.copy()
     SeamlessRectangle(picture, TOP, LEFT, *frames.shape[1:3]).blend(result)
     return result
@@ -30,14 +30,14 @@ def noisy(random: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def chequered(random: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Black and white fields: the steepest borders there are."""
+    """Return black and white fields: the steepest borders there are."""
     row, column = np.ogrid[:height, :width]
     fields = (row // 37 + column // 29 + random.integers(2)) % 2
     return np.repeat(np.uint8(255) * fields.astype(np.uint8)[..., None], 3, 2)
 
 
 def cloned(picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """As SadTalker does it, cut to the rectangle."""
+    """Blend as SadTalker does it, cut to the rectangle."""
     height, width = frame.shape[:2]
     centre = (2 * LEFT + width) // 2, (2 * TOP + height) // 2
     whole = cv2.seamlessClone(frame, picture, np.full_like(frame, 255), centre, cv2.NORMAL_CLONE)

@@ -47,7 +47,7 @@ def test_portrait_is_what_the_networks_want(detector) -> None:
 
 @pytest.fixture(scope="module")
 def scene() -> np.ndarray:
-    """A face of 200 pixels in a picture of 901 x 603, as a person stands in a room."""
+    """Return a face of 200 pixels in a picture of 901 x 603, as a person stands in a room."""
     page = np.full((603, 901, 3), (90, 120, 110), np.uint8)
     page[150:470, 300:620] = drawn_face(320)
     return page
@@ -150,7 +150,7 @@ def test_exif_orientation_is_applied(orientation: int, turns: int) -> None:
 
 
 def _png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and ends where its pixels begin."""
+    """Return a PNG that claims a size and ends where its pixels begin."""
     fields = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + fields + struct.pack(">I", zlib.crc32(fields)) + b"\0\0\1\0IDAT"

@@ -16,7 +16,7 @@ XMP = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
 
 @pytest.fixture(scope="module")
 def fragments() -> list[bytes]:
-    """A video of 7 frames in two fragments."""
+    """Return a video of 7 frames in two fragments."""
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     writer = mp4.FragmentedMp4(7, 64, 64, 1, lambda samples: np.zeros((1, samples), np.float32))
     try:

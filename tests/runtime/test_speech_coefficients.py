@@ -104,7 +104,7 @@ def test_smoothing_a_range_equals_smoothing_the_clip(frames: int) -> None:
 
 
 def _motion(chunks: list) -> np.ndarray:
-    """A stand-in for the network: motion that tells chunks and rows apart."""
+    """Stand in for the network: motion that tells chunks and rows apart."""
     rows = np.arange(32, dtype=np.float32)[:, None] * np.ones(6, np.float32)
     return np.array([np.sin(rows + 10 * chunk.index) for chunk in chunks]).reshape(-1, 32, 6)
 

@@ -13,7 +13,7 @@ from sadtalker_runtime.media import audio, video
 
 
 def levels(data: bytes) -> list[float]:
-    """The grey levels of the pictures."""
+    """Return the grey levels of the pictures."""
     read = video.inspect("driving", data, 600)
     pictures = list(read.pictures())
     assert len(pictures) == read.frames

@@ -13,7 +13,7 @@ HOLD = "dynamic_batching { max_queue_delay_microseconds: 20000000 }"
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`doubling`, `single` and `lookup` batch dynamically, the first two with OpenVINO; `product` does not batch."""
+    """Return four models: `doubling`, `single`, `lookup` batch (the first two with OpenVINO); `product` does not."""
     folder = tmp_path_factory.mktemp("repository")
     throwaway.add_model(
         folder, "doubling", throwaway.doubling(), f"{throwaway.DOUBLING_CONFIG}{HOLD}{throwaway.OPENVINO}"
@@ -31,7 +31,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A ready server over `repository`."""
+    """Run a server over `repository` until it is ready."""
     log = tmp_path_factory.mktemp("log") / "server.log"
     with Server(repository, tritonserver="embedded", start_timeout_secs=60, log_file=log) as running:
         yield running

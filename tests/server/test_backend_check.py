@@ -19,7 +19,7 @@ NETWORKS = "appearance_encoder", "face_renderer", "motion"
 
 @pytest.fixture
 def native(tmp_path: Path) -> Installation:
-    """A tritonserver with Triton's own ONNX Runtime backend, built with OpenVINO."""
+    """Return a tritonserver with Triton's own ONNX Runtime backend, built with OpenVINO."""
     backend = tmp_path / "backends" / "onnxruntime"
     backend.mkdir(parents=True)
     (backend / "libonnxruntime_providers_openvino.so").touch()
@@ -64,7 +64,7 @@ def test_engines_need_the_tensorrt_backend(tmp_path: Path) -> None:
 
 
 def of_version(folder: Path, version: str | None) -> Path:
-    """A repository of nothing but the model `sadtalker`, of another version."""
+    """Return a repository of nothing but the model `sadtalker`, of another version."""
     shutil.copytree(REPOSITORY / "sadtalker", folder / "sadtalker", ignore=shutil.ignore_patterns("configs"))
     config = folder / "sadtalker" / "config.pbtxt"
     parameter = re.compile(r'parameters \{ key: "version" value: \{ string_value: "[^"]*" \} \}')

@@ -22,7 +22,7 @@ from test_server_process import COMMAND, EYE, OPTIONS, command, wait_until
 from throwaway_requests import ask, video
 from tritonclient.utils import InferenceServerException
 
-PROMPT_SECS = 15.0  # for what takes a second or two on a quiet machine; a ghost was drained for 47 s
+PROMPT_SECONDS = 15.0  # for what takes a second or two on a quiet machine; a ghost was drained for 47 s
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_dead_process_of_a_model_ends_videos_and_server(models: Path, tmp_path
         page = status(server.metrics_url)[1]
         assert "videos_in_flight" not in page
         assert "sadtalker_server_ready 0" in page and "sadtalker_server_dead_processes 1" in page
-    assert time.monotonic() - start < PROMPT_SECS, "a dead pipeline was drained"
+    assert time.monotonic() - start < PROMPT_SECONDS, "a dead pipeline was drained"
     assert server.exit_code == -signal.SIGKILL and not server.stopped_cleanly
 
 
@@ -84,14 +84,14 @@ def test_nobody_hangs_when_nobody_is_left_to_answer(models: Path, tmp_path: Path
         os.kill(server.pid if victim == "tritonserver" else stub_of(server.pid, victim), signal.SIGKILL)
         assert rest_of(steps).status() == str(grpc.StatusCode.UNAVAILABLE)
         server.wait()
-    assert time.monotonic() - start < PROMPT_SECS
+    assert time.monotonic() - start < PROMPT_SECONDS
 
 
 def test_the_command_ends_with_1(models: Path) -> None:
     with command(models) as running:
         tritonserver = next(child for child in running.started if child.name() == "tritonserver")
         os.kill(stub_of(tritonserver.pid, "product"), signal.SIGKILL)
-        assert running.process.wait(PROMPT_SECS) == 1
+        assert running.process.wait(PROMPT_SECONDS) == 1
         assert running.is_gone()
 
 
@@ -103,7 +103,7 @@ def test_sigterm_right_after_a_death_drains_no_ghost(models: Path) -> None:
         tritonserver = next(child for child in running.started if child.name() == "tritonserver")
         os.kill(stub_of(tritonserver.pid, "product"), signal.SIGKILL)
         running.process.terminate()
-        assert running.process.wait(PROMPT_SECS) == 1
+        assert running.process.wait(PROMPT_SECONDS) == 1
         assert rest.result()
         assert running.is_gone()
 

@@ -40,7 +40,7 @@ def port(waiting: threading.Event) -> Iterator[int]:
 
 
 def exchange(port: int, request: bytes) -> bytes:
-    """Everything that comes back; a connection that is reset has said nothing."""
+    """Return everything that comes back; a connection that is reset has said nothing."""
     with socket.create_connection((HOST, port), timeout=20) as connection:
         try:
             connection.sendall(request)

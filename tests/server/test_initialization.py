@@ -26,7 +26,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def repository(pristine: Path, tmp_path: Path) -> Path:
-    """A repository that a test may change."""
+    """Return a repository that a test may change."""
     return Path(shutil.copytree(pristine, tmp_path / "repository"))
 
 
@@ -35,7 +35,7 @@ def content(repository: Path) -> dict[Path, bytes]:
 
 
 def refusal(repository: Path) -> str:
-    """The error of an initialisation that must change nothing."""
+    """Return the error of an initialisation that must change nothing."""
     before = content(repository)
     with pytest.raises(LaunchError) as refused:
         initialize(repository)

@@ -20,7 +20,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def refusal(models: Path, model_config_name: str | None = None) -> str:
-    """The error of a start that must not get as far as tritonserver."""
+    """Return the error of a start that must not get as far as tritonserver."""
     server = Server(models, model_config_name=model_config_name)
     with pytest.raises(LaunchError) as failure, server:
         pass

@@ -86,7 +86,7 @@ def wait_until(what: Callable[[], bool], secs: float = 20) -> None:
 
 
 def steps_lasting(url: str, secs: float) -> np.ndarray:
-    """A request to the model `product` that takes about `secs` on this machine."""
+    """Return a request to the model `product` that takes about `secs` on this machine."""
     ask(url, "product", np.array([100]))
     start = time.monotonic()
     ask(url, "product", np.array([20000]))
@@ -94,7 +94,7 @@ def steps_lasting(url: str, secs: float) -> np.ndarray:
 
 
 def is_queued(metrics_url: str) -> bool:
-    """Whether a request to `product` waits, that is, another one is being executed."""
+    """Return whether a request to `product` waits, that is, another one is being executed."""
     page = urllib.request.urlopen(metrics_url).read().decode()
     return 'nv_inference_pending_request_count{model="product",version="1"} 1' in page
 

@@ -37,7 +37,7 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A tritonserver that notes how it was called and fails, with a Python backend beside it."""
+    """Return a tritonserver that notes how it was called and fails, with a Python backend beside it."""
     binary = tmp_path / "triton" / "bin" / "tritonserver"
     binary.parent.mkdir(parents=True)
     binary.write_text(f"#!{sys.executable}\n{_NOTE_AND_FAIL}")
@@ -47,7 +47,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def called(server: Server, binary: Path) -> dict[str, Any]:
-    """How `server` called `binary`: options, environment, and the backends in the directory that it was given."""
+    """Return how `server` called `binary`: options, environment, and the backends in the directory it was given."""
     with pytest.raises(LaunchError, match=r"failed to start \(exit code 1\):\n(.*\n)*no\nThe whole log is in"), server:
         pass
     return json.loads(binary.with_name("tritonserver.json").read_text())

@@ -44,7 +44,7 @@ def remove_files(repository: Path, name: str) -> None:
 
 
 def doubling(element_type: int = TensorProto.FLOAT) -> onnx.GraphProto:
-    """y = x + x, items of WIDTH numbers."""
+    """Return a graph of y = x + x, items of WIDTH numbers."""
     x = helper.make_tensor_value_info("x", element_type, ["batch", WIDTH])
     y = helper.make_tensor_value_info("y", element_type, ["batch", WIDTH])
     return helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "doubling", [x], [y])
@@ -64,7 +64,7 @@ parameters { key: "one_item_per_run" value: { string_value: "1" } }
 
 
 def lookup() -> onnx.GraphProto:
-    """value = table[index], a table of three: any other index makes ONNX Runtime fail."""
+    """Return a graph of value = table[index], a table of three: any other index makes ONNX Runtime fail."""
     index = helper.make_tensor_value_info("index", TensorProto.INT64, ["batch", 1])
     value = helper.make_tensor_value_info("value", TensorProto.FLOAT, ["batch", 1])
     table = helper.make_tensor("table", TensorProto.FLOAT, [3], [10.0, 11.0, 12.0])
@@ -82,7 +82,7 @@ instance_group [ { count: 1 kind: KIND_CPU } ]
 
 
 def repeated_product() -> onnx.GraphProto:
-    """A 64 x 64 matrix multiplied by itself `steps` times, so that the caller says how long a request takes."""
+    """Multiply a 64 x 64 matrix by itself `steps` times, so that the caller says how long a request takes."""
     size = [64, 64]
     body = helper.make_graph(
         [

@@ -20,7 +20,7 @@ NAMES = {
 
 
 def ask(url: str, model: str, tensor: np.ndarray) -> np.ndarray:
-    """The model's answer to one tensor; raises InferenceServerException."""
+    """Return the model's answer to one tensor; raises InferenceServerException."""
     name, output, datatype = NAMES[model]
     request = triton.InferInput(name, tensor.shape, datatype)
     request.set_data_from_numpy(tensor)
@@ -29,7 +29,7 @@ def ask(url: str, model: str, tensor: np.ndarray) -> np.ndarray:
 
 
 def ask_together(url: str, model: str, tensors: Sequence[np.ndarray]) -> list[np.ndarray | InferenceServerException]:
-    """The answers to tensors that are sent at the same time, an exception in the place of a failed one."""
+    """Return the answers to tensors that are sent at the same time, an exception in the place of a failed one."""
 
     def ask_one(tensor: np.ndarray) -> np.ndarray | InferenceServerException:
         try:
@@ -42,7 +42,7 @@ def ask_together(url: str, model: str, tensors: Sequence[np.ndarray]) -> list[np
 
 
 def video(url: str, steps: int) -> Iterator[int]:
-    """The numbers of the finished steps of the stand-in for `sadtalker`; raises InferenceServerException."""
+    """Yield the numbers of the finished steps of the stand-in for `sadtalker`; raises InferenceServerException."""
     request = triton.InferInput("steps", [1], "INT64")
     request.set_data_from_numpy(np.array([steps]))
     answers: Queue[tuple[Any, InferenceServerException | None]] = Queue()
@@ -68,7 +68,7 @@ class Counter:
         self._items, self._executions = self._read()
 
     def executions(self, items: int) -> int:
-        """How often the model was executed for `items` items; waits for Triton, which counts after it has answered."""
+        """Return how often the model was executed for `items` items; waits, as Triton counts after it has answered."""
         deadline = time.monotonic() + 5
         while (now := self._read())[0] - self._items < items:
             assert time.monotonic() < deadline, f"only {now[0] - self._items} of {items} items were counted"

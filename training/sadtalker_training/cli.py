@@ -7,6 +7,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from sadtalker_export.cli import guarded
 
@@ -27,6 +28,7 @@ def _main(name: str, argv: Sequence[str] | None) -> int:
     def run() -> int:
         command = importlib.import_module(f".commands.{name}", __package__)
         parser = argparse.ArgumentParser(prog=program, description=command.__doc__)
+        parser.add_argument("--version", action="version", version=f"%(prog)s {version('sadtalker-triton')}")
         command.add_arguments(parser)
         return int(command.run(parser.parse_args(sys.argv[1:] if argv is None else argv)))
 

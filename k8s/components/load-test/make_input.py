@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def bytes_tensor(element: bytes) -> dict[str, object]:
-    """A BYTES tensor of one element, as perf_analyzer reads it: little-endian length, then content, in base64."""
+    """Return a BYTES tensor of one element as perf_analyzer reads it: little-endian length, then content, in base64."""
     return {"content": {"b64": base64.b64encode(struct.pack("<I", len(element)) + element).decode()}, "shape": [1]}
 
 

@@ -36,5 +36,5 @@ def angle_curve(key_frames: Array | None, frames: int, loops: bool) -> Array:
 
 
 def angle_curves(key_frames: Sequence[Array | None], frames: int, loops: bool) -> Array:
-    """Yaw, pitch and roll of every frame, each by its key frames: float32 [frames, 3]."""
+    """Return yaw, pitch and roll of every frame, each by its key frames: float32 [frames, 3]."""
     return np.stack([angle_curve(keys, frames, loops) for keys in key_frames], axis=1)

@@ -44,7 +44,7 @@ class SeamlessRectangle:
 
     @cached_property
     def _any(self) -> tuple[Axis, Axis]:
-        """For frames that are not calm, if there are any."""
+        """Blend the frames that are not calm, if there are any."""
         return self._axes(ANY)
 
     def blend(self, frames: Bytes) -> None:

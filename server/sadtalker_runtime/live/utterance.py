@@ -73,12 +73,12 @@ class Utterance:
             self._append([resampler.rest() for resampler in self._resamplers], now)
 
     def sound(self, start: int, stop: int) -> Array:
-        """Sound of frames [start, stop): int16 [stop - start, 1920], 48 kHz, silence where none is known."""
+        """Return sound of frames [start, stop): int16 [stop - start, 1920], 48 kHz, silence where none is known."""
         known = self._sound.values[start * SOUND_PER_FRAME : stop * SOUND_PER_FRAME]
         return np.pad(known, (0, (stop - start) * SOUND_PER_FRAME - len(known))).reshape(-1, SOUND_PER_FRAME)
 
     def arrival(self, frame: int) -> float:
-        """When the speech of a frame was complete."""
+        """Return when the speech of a frame was complete."""
         index = bisect_left(self._heard, (frame + 1) * SAMPLES_PER_FRAME)
         return self._times[min(index, len(self._times) - 1)]
 

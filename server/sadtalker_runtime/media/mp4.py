@@ -124,7 +124,7 @@ class FragmentedMp4:
         self._encoders.close()
 
     def _sound_until(self, blocks: int | None) -> list[av.Packet]:
-        """Sound packets up to the end of the frames written, or up to so many blocks."""
+        """Return sound packets up to the end of the frames written, or up to so many blocks."""
         if blocks is None:
             blocks = min(self._shown * SOUND_PER_FRAME // AAC_BLOCK, self._sound_blocks)
         packets = self._sound_packets

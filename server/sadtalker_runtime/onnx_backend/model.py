@@ -19,6 +19,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.onnx_backend.session import one_item_per_run, open_session
+from sadtalker_runtime.triton.tracing import tracing
 
 
 class TritonPythonModel:
@@ -34,7 +35,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         model = Path(args["model_repository"], args["model_version"], config["default_model_filename"] or "model.onnx")
         self._session = open_session(model, config, args["model_instance_kind"], args["model_instance_device_id"])
-        self._name = args["model_name"]
+        self._name, self._tracing = args["model_name"], tracing()
         self._batches = config["max_batch_size"] > 0
         self._one_item_per_run = one_item_per_run(config)
         self._inputs = [tensor["name"] for tensor in config["input"]]
@@ -42,14 +43,19 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer every request, in order, with its tensors or with its own error."""
+        with self._tracing.execution(self._name, *requests):
+            return self._answers(requests)
+
+    def finalize(self) -> None:
+        """Free the session's memory and send the last spans."""
+        del self._session
+        self._tracing.close()
+
+    def _answers(self, requests: list[Any]) -> list[Any]:
         if self._batches and len(requests) > 1:
             with suppress(Exception):  # whose fault it was shows below, where each request runs alone
                 return self._run_joined(requests)
         return [self._run_alone(request) for request in requests]
-
-    def finalize(self) -> None:
-        """Free the session's memory."""
-        del self._session
 
     def _run_joined(self, requests: list[Any]) -> list[Any]:
         arrays = [self._arrays(request) for request in requests]

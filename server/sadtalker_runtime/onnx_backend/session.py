@@ -46,7 +46,7 @@ Provider = tuple[str, dict[str, str]]
 
 
 def open_session(model: Path, config: Config, instance_kind: str, device_id: str) -> ort.InferenceSession:
-    """Session for one instance (`instance_kind` "CPU" or "GPU"; `device_id` counts GPUs).
+    """Open a session for one instance (`instance_kind` "CPU" or "GPU"; `device_id` counts GPUs).
 
     Raises ValueError for a setting that this onnxruntime cannot honour, and for tensors of `model` that differ from
     the configuration's.
@@ -66,7 +66,7 @@ def open_session(model: Path, config: Config, instance_kind: str, device_id: str
 
 
 def session_options(config: Config) -> ort.SessionOptions:
-    """Threads, execution mode and graph level; 0 threads means all cores."""
+    """Return threads, execution mode and graph level; 0 threads means all cores."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = _whole_number(config, "intra_op_thread_count")
     options.inter_op_num_threads = _whole_number(config, "inter_op_thread_count")

@@ -61,7 +61,7 @@ def smoothing_range(start: int, stop: int, frames: int) -> tuple[int, int]:
 
 
 def smooth(pose: Array) -> Array:
-    """Savitzky-Golay filter along time.
+    """Smooth along time with a Savitzky-Golay filter.
 
     Args:
         pose: float32 [frames, 6]. Under 13 frames the window is the largest odd number of them; one or two

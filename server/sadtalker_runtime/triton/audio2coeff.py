@@ -11,6 +11,7 @@ from sadtalker_runtime.speech.clip import POSE_SIZE, Clip
 from sadtalker_runtime.speech.pose import CHUNK, pose_chunks, smoothing_range
 from sadtalker_runtime.triton.calls import call
 from sadtalker_runtime.triton.responses import error_response
+from sadtalker_runtime.triton.tracing import tracing
 
 STEP = 128  # frames that are worked out at once: what audio2exp takes in one batch
 
@@ -22,10 +23,15 @@ class TritonPythonModel:
         """Answer every request, in order, with its coefficients or with its own error."""
         return list(await asyncio.gather(*(_answer(request) for request in requests)))
 
+    def finalize(self) -> None:
+        """Send the last spans."""
+        tracing().close()
+
 
 async def _answer(request: Any) -> Any:
     try:
-        coefficients = await _clip_coefficients(request)
+        with tracing().execution("audio2coeff", request):
+            coefficients = await _clip_coefficients(request)
     except Exception as error:  # one request's trouble must not become that of its batch
         return error_response("audio2coeff", error)
     return pb_utils.InferenceResponse([pb_utils.Tensor("coefficients", coefficients)])

@@ -8,6 +8,7 @@ import triton_python_backend_utils as pb_utils
 
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.errors import CallError
+from sadtalker_runtime.triton.tracing import tracing
 
 _ROUTE = re.compile(r"^(in ensemble '[^']*', )+")  # what Triton puts before the words of a model
 
@@ -18,19 +19,22 @@ async def call(model: str, inputs: dict[str, Array], *outputs: str) -> list[Arra
     Raises:
         CallError: the model answered with an error.
     """
-    return _results(await _request(model, inputs, outputs).async_exec(), outputs)
+    with tracing().call(model) as parameters:
+        return _results(await _request(model, inputs, outputs, parameters).async_exec(), outputs)
 
 
 def call_blocking(model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
     """Run `model` as `call` does, for models that are no coroutines."""
-    return _results(_request(model, inputs, outputs).exec(), outputs)
+    with tracing().call(model) as parameters:
+        return _results(_request(model, inputs, outputs, parameters).exec(), outputs)
 
 
-def _request(model: str, inputs: dict[str, Array], outputs: tuple[str, ...]) -> Any:
+def _request(model: str, inputs: dict[str, Array], outputs: tuple[str, ...], parameters: dict[str, str]) -> Any:
     return pb_utils.InferenceRequest(
         model_name=model,
         requested_output_names=list(outputs),
         inputs=[pb_utils.Tensor(name, np.ascontiguousarray(value)) for name, value in inputs.items()],
+        parameters=parameters,
         preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
     )
 

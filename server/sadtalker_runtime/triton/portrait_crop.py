@@ -15,6 +15,7 @@ from sadtalker_runtime.portrait.preparation import PreparedPortrait, check_crop,
 from sadtalker_runtime.triton.calls import call_blocking
 from sadtalker_runtime.triton.inputs import MISSING_IMAGE, FileLimits
 from sadtalker_runtime.triton.responses import error_response
+from sadtalker_runtime.triton.tracing import tracing
 
 
 class TritonPythonModel:
@@ -26,7 +27,7 @@ class TritonPythonModel:
         outputs = {output["name"]: output["dims"] for output in config["output"]}
         self._face_size = int(outputs["face"][-1])
         self._limits = FileLimits(config["parameters"])
-        self._decoders = Decoders()
+        self._decoders, self._tracing = Decoders(), tracing()
         self._finder = FaceFinder(call_blocking, pb_utils.is_model_ready)
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -34,12 +35,14 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def finalize(self) -> None:
-        """End the decoders."""
+        """End the decoders and send the last spans."""
         self._decoders.close()
+        self._tracing.close()
 
     def _answer(self, request: Any) -> Any:
         try:
-            portraits = self._portraits(request)
+            with self._tracing.execution("portrait_crop", request):
+                portraits = self._portraits(request)
         except Exception as error:  # one request's trouble must not become that of its batch
             return error_response("portrait_crop", error)
         return pb_utils.InferenceResponse(

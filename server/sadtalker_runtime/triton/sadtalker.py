@@ -31,7 +31,7 @@ from sadtalker_runtime.triton.calls import call
 from sadtalker_runtime.triton.inputs import FileLimits, read_inputs
 from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
-from sadtalker_runtime.triton.tracing import Tracing
+from sadtalker_runtime.triton.tracing import tracing
 from sadtalker_runtime.triton.video_record import VideoRecord
 from sadtalker_runtime.version import check_version
 
@@ -69,9 +69,9 @@ class TritonPythonModel:
         self._patience = parameter("stalled_seconds")
         self._listeners: dict[str, Listener] = {}  # by the request ids of their videos
         self._log_format = video_record.log_format()
-        self._metrics, self._tracing = Metrics(), Tracing()
+        self._metrics, self._tracing = Metrics(), tracing()
         self._animator = Animator(
-            self._call,
+            call,
             pb_utils.is_model_ready,
             self._metrics,
             self._decoders,
@@ -140,10 +140,6 @@ class TritonPythonModel:
         self._decoders.close()
         self._acknowledgements.close()
         self._tracing.close()
-
-    async def _call(self, model: str, inputs: dict[str, Any], *outputs: str) -> list[Any]:
-        with self._tracing.call(model):
-            return await call(model, inputs, *outputs)
 
     def _acknowledged(self, video: str, frames_done: int) -> None:
         if listener := self._listeners.get(video):

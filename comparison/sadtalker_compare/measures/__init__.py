@@ -1,0 +1,1 @@
+"""Measurements of one video: of its face, and of its pictures."""
