@@ -22,7 +22,7 @@ TAGS = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with one wheel, in three pieces, and its checksum."""
+    """Write a folder with one wheel, in three pieces, and its checksum."""
     whole = tmp_path / WHEEL
     with zipfile.ZipFile(whole, "w") as file:
         file.writestr("tiny_package.py", f"text = {'x' * 500!r}\n")
@@ -81,7 +81,7 @@ def settings(tmp_path: Path) -> gpu_proof.Settings:
 
 
 def step(code: str) -> gpu_proof.Step:
-    """A step that appends to a file beside the results, then runs some code with `path` of its result."""
+    """Make a step that appends to a file beside the results, then runs some code with `path` of its result."""
     count = "import json, sys, pathlib; path = pathlib.Path(sys.argv[1]); "
     count += "open(path.parent.parent / 'runs', 'a').write('x'); "
     return gpu_proof.Step("try", lambda s, output: [sys.executable, "-c", count + code, str(output)])

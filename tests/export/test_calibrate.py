@@ -22,7 +22,7 @@ RANDOM = np.random.default_rng(0)
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
-    """A convolution outside of the decoder, then one and a transposed one within, then its last layer."""
+    """Write a graph: a convolution outside of the decoder, one and a transposed one within, then its last layer."""
     weights = {
         "renderer.project.weight": (8, 3, 3, 3),
         "renderer.decoder.stem.weight": (8, 8, 3, 3),
