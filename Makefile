@@ -16,6 +16,7 @@ FIND_TORCH_INDEX := command -v nvidia-smi > /dev/null || $(PYTHON) -c 'from urll
 IMPORTED := onnxruntime, sadtalker_client, sadtalker_server, sadtalker_runtime.animation.animator, sadtalker_runtime.live.session
 MINUTES ?= 25
 DEVICE ?= cpu
+PRESET ?= official
 # Triton's own modules exist only inside its Python backend.
 DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export sadtalker_training sadtalker_gateway sadtalker_compare '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
 
@@ -66,6 +67,10 @@ train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: M
 
 bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/results/bench_official.*; DEVICE=cuda: its networks on a GPU
 	$(BIN)/python benchmarks/$(if $(filter cuda,$(DEVICE)),bench_gpu.py,bench.py)
+
+gpu-proof: ## every GPU measurement, without internet: DEVICE=cpu PRESET=tiny tries it; WHEELS=DIR has missing packages
+	PYTHONPATH=client:server:export $(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_proof.py --preset $(PRESET) \
+	--device $(if $(filter command environment,$(firstword $(origin DEVICE))),$(DEVICE),cuda) $(if $(WHEELS),--wheels $(WHEELS)) $(if $(QUICK),--quick)
 
 soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 	$(BIN)/python benchmarks/soak.py
@@ -140,4 +145,4 @@ release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it;
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway live soak mixed-soak compare attack fuzz faults scarcity trace perf test test-integrations check format docs generate release clean
+.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway gpu-proof live soak mixed-soak compare attack fuzz faults scarcity trace perf test test-integrations check format docs generate release clean

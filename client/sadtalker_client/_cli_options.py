@@ -21,7 +21,7 @@ def request_options() -> argparse.ArgumentParser:
             f"--{angle}",
             type=key_frames,
             metavar="S:DEG,...",
-            help=f"the head's {meaning}: degrees at these seconds, smooth in between, as 0:0,1.5:20,3:-10; or one angle",
+            help=f"the head's {meaning}, degrees at these seconds, smooth in between, as 0:0,1.5:20,3:-10, or one",
         )
     group.add_argument("--seed", type=int, metavar="N", help="seed of head motion and blinks")
     group.add_argument("--no-blink", dest="blink", action="store_const", const=False, help="never blink")

@@ -184,8 +184,9 @@ class Animator:
         track = await asyncio.to_thread(self._decoders.track, sound)
         try:
             finished = await asyncio.to_thread(finisher, portrait)
+            moving = portrait.scene.rectangle if portrait.scene else None
             writer = await asyncio.to_thread(
-                FragmentedMp4, frames, *size, sound.channels, track.read, portrait.pixel_aspect
+                FragmentedMp4, frames, *size, sound.channels, track.read, portrait.pixel_aspect, moving
             )
             try:
                 async for pictures in chunks:
