@@ -307,7 +307,7 @@ def test_uploads_have_limits_and_a_session_outlives_a_refused_piece(stub, portra
 
     session, done, refusals, frames = wire.new_session(), threading.Event(), [], 0
     too_much = wire.control_request(session, "flush")
-    wire._add(too_much, "samples", "FP32", (16_250_000,), bytes(65 * 10**6))
+    wire._add(too_much, "samples", "FP32", (1_250_000,), bytes(5 * 10**6))
     wire._add(too_much, "rate", "INT32", (1,), RATE.to_bytes(4, "little"))
     requests = [start(session, portrait_path), too_much, *wire.speech_requests(session, speech, RATE)]
 
@@ -323,8 +323,8 @@ def test_uploads_have_limits_and_a_session_outlives_a_refused_piece(stub, portra
         frames += bool(response.infer_response.outputs)
         if response.infer_response.parameters["triton_final_response"].bool_param:
             done.set()
-    assert len(refusals) == 1
-    assert "INVALID_ARGUMENT: samples: expected at most 64 MB, got 65.0 MB" in refusals[0]
+    assert len(refusals) == 1, refusals
+    assert "INVALID_ARGUMENT: samples: expected at most 4 MB, got 5.0 MB" in refusals[0]
     assert frames == 22
 
 
