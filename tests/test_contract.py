@@ -131,6 +131,7 @@ def test_the_client_has_every_option_of_the_declaration():
         "curve": client.KeyFrames,
         "times": Sequence[float],
         "file": client.Source,
+        "files": Sequence[client.Source],
     }
     for name, annotation in get_type_hints(client.Options).items():
         option = OPTIONS[name]
@@ -157,6 +158,7 @@ def test_the_command_line_has_a_flag_for_every_option():
             "curve": ("0:1,2:3", [(0.0, 1.0), (2.0, 3.0)]),
             "times": ("1,2.5", [1.0, 2.5]),
             "file": ("v.mp4", "v.mp4"),
+            "files": ("a.jpg", ["a.jpg"]),
             "text": ("jaw", "jaw"),
             "coefficients": ("c.npz", "c.npz"),
         }[option.kind]

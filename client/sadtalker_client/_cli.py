@@ -212,6 +212,13 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--driving", metavar="VIDEO", help="move as the face in this video; speech is then only heard")
     group.add_argument("--idle", type=float, metavar="SECONDS", help="a seamless loop of this length")
     group = asked.add_argument_group("options (the server's defaults apply)")
+    group.add_argument(
+        "--photo",
+        dest="photos",
+        metavar="FILE",
+        action="append",
+        help="another photo of the same person, up to 7: shown where the face is nearer to it (repeatable)",
+    )
     group.add_argument("--pose-style", type=int, metavar="N", help="manner of moving the head, 0 to 45")
     group.add_argument("--expression-scale", type=float, metavar="X", help="strength of the expression, 1 is natural")
     group.add_argument("--head-motion-scale", type=float, metavar="X", help="how far the head moves, 1 is natural")

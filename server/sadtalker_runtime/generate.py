@@ -127,6 +127,8 @@ def _flag(option: Option) -> str:
     if option.name in COMMANDS:
         return f"sadtalker {COMMANDS[option.name]}"
     flag = option.name.replace("_", "-")
+    if option.kind == "files":
+        flag = flag.removesuffix("s")  # given once for each
     return f"--no-{flag}" if option.default is True else f"--{flag}"
 
 

@@ -9,8 +9,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["number", "flag", "choice", "text", "curve", "times", "coefficients", "file"]
+Kind: TypeAlias = Literal["number", "flag", "choice", "text", "curve", "times", "coefficients", "file", "files"]
 
+MAX_PHOTOS = 8
+"""Most photos of one person, the portrait included."""
 MAX_KEY_FRAMES = 10_000
 """Longest curve, and most blinks, of one request."""
 
@@ -21,7 +23,7 @@ class Option:
 
     kind: number, a scalar; flag, true or false; choice, one of `choices`; text, a name that the server knows; curve,
     key frames [n, 2] of seconds and `unit`; times, seconds [n]; coefficients, an array [frames, 70]; file, the bytes
-    of a video file.
+    of a video file; files, those of several pictures.
     """
 
     name: str
@@ -46,7 +48,7 @@ class Option:
     @property
     def dims(self) -> tuple[int, ...]:
         """Shape of the tensor without its batch axis, -1 for any length."""
-        return {"curve": (-1, 2), "times": (-1,), "coefficients": (-1, 70)}.get(self.kind, (1,))
+        return {"curve": (-1, 2), "times": (-1,), "coefficients": (-1, 70), "files": (-1,)}.get(self.kind, (1,))
 
     @property
     def expected(self) -> str:
@@ -73,6 +75,14 @@ def _angle(name: str, help: str) -> Option:
 OPTIONS = {
     option.name: option
     for option in (
+        Option(
+            "photos",
+            "files",
+            "BYTES",
+            f"up to {MAX_PHOTOS - 1} further photos of the same person, shown where they are nearer to the face's "
+            "expression and pose",
+            absent="the portrait alone",
+        ),
         Option("pose_style", "number", "INT32", "manner of moving the head", 0, 45, default=0),
         Option("expression_scale", "number", "FP32", "strength of the expression, 1 is natural", 0, 3, default=1.0),
         Option("head_motion_scale", "number", "FP32", "how far the head moves, 1 is natural", 0, 3, default=1.0),

@@ -21,12 +21,14 @@ MIN_IDLE = OPTIONS["idle"].low
 class Options:
     """Options of one video; `option_table.OPTIONS` says what each means and which values it may have.
 
-    Key frames (yaw, pitch, roll) are float32 [n, 2] of increasing seconds and degrees, blink times float32 [n] seconds.
+    `photos` are encoded pictures besides the portrait. Key frames (yaw, pitch, roll) are float32 [n, 2] of increasing
+    seconds and degrees, blink times float32 [n] seconds.
 
     Raises:
         InputError: a value is out of range or contradicts another; the message names it.
     """
 
+    photos: tuple[bytes, ...] | None = None
     pose_style: int = 0
     expression_scale: float = 1.0
     head_motion_scale: float = 1.0

@@ -142,7 +142,7 @@ class Server:
 
     def __enter__(self) -> "Server":
         if self._model_config_name == AUTO:
-            self._model_config_name = fastest_configuration(self._model_repository)
+            self._model_config_name = fastest_configuration(self._model_repository, tritonserver=self._tritonserver)
         self.repository: Repository = check_repository(self._model_repository, self._model_config_name)
         if not self._open_protocols:
             self._admin_key = choose_key(self._admin_key)

@@ -85,7 +85,7 @@ def test_every_option_of_the_client_is_offered(common):
     form = schema["Body_create_video_v1_videos_post"]["properties"]
     assert set(options.HINTS) <= form.keys()
     assert all(form[name].get("description") for name in options.HINTS)
-    assert schema["OptionsBody"]["properties"].keys() == set(options.HINTS) - set(options.FILES)
+    assert schema["OptionsBody"]["properties"].keys() == set(options.HINTS) - {*options.FILES, *options.FILE_LISTS}
 
 
 def test_the_real_server_speaks_two_sentences(serve, tiny_server, portrait_path):

@@ -141,8 +141,11 @@ def test_models_are_prepared_in_order_and_served_from_where_they_were_put(combin
     shared, served = "/models/repository-$(RELEASE)", str(arguments_of(combination)[0].model_repository)
     assert steps["repository"].endswith(f"/opt/sadtalker/model_repository/. {shared}")
     assert steps["weights"] == "sadtalker-export weights --official /models/weights"
-    precision = " --precision fp16" if gpu else ""
-    assert steps["onnx"] == f"sadtalker-export onnx --weights /models/weights --repository {shared}{precision}"
+    form = " --precision fp16" if gpu else " --precision=auto --tactics=measured --tactics-seconds=300"
+    assert steps["onnx"] == f"sadtalker-export onnx --weights /models/weights --repository {shared}{form}"
+    if not gpu:
+        cores = {container["name"]: container["resources"] for container in pod["initContainers"]}["onnx"]["limits"]
+        assert cores == {key: pod["containers"][0]["resources"]["limits"][key] for key in cores}, "measured as served"
     assert steps["local"] == f"cp --recursive {shared}/. {served}"
     if gpu:
         assert steps["engines"] == f"sadtalker-export tensorrt --repository {served} --cache /models/engines"

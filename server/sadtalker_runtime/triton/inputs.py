@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sadtalker_runtime.errors import InputError
-from sadtalker_runtime.option_table import MAX_KEY_FRAMES
+from sadtalker_runtime.option_table import MAX_KEY_FRAMES, MAX_PHOTOS
 
 MEGABYTE = 10**6
-FILES = {"image": "image", "audio": "audio"} | dict.fromkeys(("driving", "pose_reference", "blink_reference"), "video")
+FILES = {"image": "image", "photos": "image", "audio": "audio"} | dict.fromkeys(
+    ("driving", "pose_reference", "blink_reference"), "video"
+)
 """Inputs that are files, and whose limit holds for them."""
 
 MISSING_IMAGE = "image: expected an encoded picture, got a request without this input"
@@ -24,18 +26,18 @@ class FileLimits:
             if f"max_{kind}_megabytes" in parameters
         }
 
-    def check(self, name: str, data: bytes) -> None:
-        """Raise InputError where the file of input `name` is too large."""
+    def check(self, name: str, data: bytes, called: str | None = None) -> None:
+        """Raise InputError where the file of input `name` is too large; the message calls it `called`."""
         most = self._megabytes[name]
         if len(data) > most * MEGABYTE:
-            raise InputError(f"{name}: expected at most {most:g} MB, got {len(data) / MEGABYTE:.1f} MB")
+            raise InputError(f"{called or name}: expected at most {most:g} MB, got {len(data) / MEGABYTE:.1f} MB")
 
 
 def read_inputs(request: Any, limits: FileLimits) -> dict[str, Any]:
     """Return the inputs of a request for one video, by name.
 
     A tensor [1, 1] gives its file (bytes), text (str), number or truth value; others, [1, ...], give a copy without
-    the first axis.
+    the first axis, and `photos` a tuple of files.
 
     Raises:
         InputError: `image` is missing, a file is larger than its limit, or there are too many numbers.
@@ -47,6 +49,8 @@ def read_inputs(request: Any, limits: FileLimits) -> dict[str, Any]:
 
 
 def _value(name: str, array: Any, limits: FileLimits) -> Any:
+    if name == "photos":
+        return _photos(array, limits)
     if array.shape != (1, 1):
         if array[0].size and len(array[0]) > MAX_KEY_FRAMES:
             raise InputError(f"{name}: expected at most {MAX_KEY_FRAMES} entries, got {len(array[0])}")
@@ -58,3 +62,13 @@ def _value(name: str, array: Any, limits: FileLimits) -> Any:
         return value.decode(errors="replace")
     limits.check(name, value)
     return value
+
+
+def _photos(array: Any, limits: FileLimits) -> tuple[bytes, ...]:
+    """Return the further photos of a request; the portrait is number 1."""
+    if array.size >= MAX_PHOTOS:
+        raise InputError(f"photos: expected at most {MAX_PHOTOS - 1} besides the portrait, got {array.size}")
+    photos = tuple(array.flat)
+    for number, photo in enumerate(photos, 2):
+        limits.check("photos", photo, f"photo {number}")
+    return photos

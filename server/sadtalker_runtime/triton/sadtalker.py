@@ -106,6 +106,7 @@ class TritonPythonModel:
                 self._write(record, "refused", f"{REFUSED}{error}")
                 continue
             record.input_bytes = {name: len(value) for name, value in inputs.items() if isinstance(value, bytes)}
+            record.input_bytes |= {"photos": sum(map(len, inputs["photos"]))} if "photos" in inputs else {}
             context = request.trace().get_context()
             refusal = self._enter(sender, request.timeout() / 1e6)
             record.admitted()
