@@ -298,7 +298,7 @@ def main() -> int:
         "what": f"attacks on the embedded server over tiny networks, seed {args.seed}",
         **machine,
         "minutes": round((time.monotonic() - start) / 60, 1),
-        "steps": [asdict(step) for step in steps],
+        "steps": [asdict(step) | {"endings": dict(step.endings)} for step in steps],
     }
     if not args.only:
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
