@@ -46,6 +46,8 @@ async def measure_realtime(url: str, portrait: Path, speech: Speech, seconds: fl
             arrivals.append(time.monotonic())
             if len(frames) == LISTENING:
                 talking = asyncio.create_task(_talk(session, said))
+            if talking and talking.done():
+                talking.result()  # what it failed with, rather than waiting for an end that nobody asks for
         if talking:
             await talking
     spoken = [frame for frame in frames if frame.latency]
