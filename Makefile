@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 FRAMEWORKS := .venv-integrations
 INSTALLED := $(VENV)/.installed
 RUNNABLE := $(VENV)/.runnable
+TALKING := $(VENV)/.talking
 # PyTorch's own index has builds without CUDA, a fraction of the default's size: taken where it answers and there is no GPU.
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 FIND_TORCH_INDEX := command -v nvidia-smi > /dev/null || $(PYTHON) -c 'from urllib.request import urlopen; \
@@ -15,6 +16,7 @@ FIND_TORCH_INDEX := command -v nvidia-smi > /dev/null || $(PYTHON) -c 'from urll
 IMPORTED := onnxruntime, sadtalker_client, sadtalker_server, sadtalker_runtime.animation.animator, sadtalker_runtime.live.session
 MINUTES ?= 25
 DEVICE ?= cpu
+PRESET ?= official
 # Triton's own modules exist only inside its Python backend.
 DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export sadtalker_training sadtalker_gateway sadtalker_compare '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
 
@@ -24,7 +26,7 @@ help: ## list these commands
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check $$($(FIND_TORCH_INDEX)) --editable '.[dev]'
-	touch $@ $(RUNNABLE)
+	touch $@ $(RUNNABLE) $(TALKING)
 
 # What runs the demo, without PyTorch; the whole environment has it, too. pip would compile every module, most of which are
 # never imported (all of sympy, most of SciPy); those that are imported are compiled here, once for all processes.
@@ -49,7 +51,12 @@ demo: repository ## animate the example portrait with the example speech: out/de
 serve: repository ## keep a server up on 127.0.0.1 (gRPC 8001; probes and metrics 8000)
 	$(BIN)/sadtalker-server
 
-chat: repository $(INSTALLED) ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080
+$(TALKING): pyproject.toml
+	test $(INSTALLED) -nt pyproject.toml || { $(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server,gateway]'; }
+	touch $@
+
+chat: repository $(TALKING) ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080
 	$(BIN)/python examples/chat.py
 
 bundle: $(INSTALLED) ## pack the demo's networks for the wheel, after a change of their weights or of the exporter
@@ -60,6 +67,10 @@ train-demo: $(INSTALLED) ## train the demo's networks, on from where they are: M
 
 bench: $(INSTALLED) ## the original algorithm against this server: benchmarks/results/bench_official.*; DEVICE=cuda: its networks on a GPU
 	$(BIN)/python benchmarks/$(if $(filter cuda,$(DEVICE)),bench_gpu.py,bench.py)
+
+gpu-proof: ## every GPU measurement, without internet: DEVICE=cpu PRESET=tiny tries it; WHEELS=DIR has missing packages
+	PYTHONPATH=client:server:export $(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_proof.py --preset $(PRESET) \
+	--device $(if $(filter command environment,$(firstword $(origin DEVICE))),$(DEVICE),cuda) $(if $(WHEELS),--wheels $(WHEELS)) $(if $(QUICK),--quick)
 
 soak: networks ## memory during a five-minute video: benchmarks/results/soak.*
 	$(BIN)/python benchmarks/soak.py
@@ -75,6 +86,9 @@ fuzz: $(INSTALLED) ## fuzz what reads files and options, guided by coverage: MIN
 
 faults: networks ## what a caller sees when a process dies, and how long until it serves again: benchmarks/results/faults.json
 	$(BIN)/python benchmarks/faults.py
+
+scarcity: networks ## a full /dev/shm, a full disk, the kernel's OOM killer; as root: benchmarks/results/scarcity.json
+	$(BIN)/python benchmarks/scarcity.py
 
 bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/results/gateway.json
 	$(BIN)/python benchmarks/gateway.py
@@ -104,6 +118,12 @@ $(FRAMEWORKS)/.installed: pyproject.toml
 test-integrations: $(FRAMEWORKS)/.installed ## test the adapters with the real Pipecat and LiveKit, in .venv-integrations
 	$(FRAMEWORKS)/bin/python -m pytest -q --timeout 60 integrations/tests
 
+build/azurite/node_modules/.bin/azurite-blob:
+	npm install --prefix build/azurite --no-audit --no-fund azurite
+
+test-azurite: $(INSTALLED) build/azurite/node_modules/.bin/azurite-blob ## test the gateway's store on Azurite, Azure's emulator (needs npm)
+	AZURITE=$(abspath build/azurite/node_modules/.bin/azurite-blob) $(BIN)/python -m pytest tests/gateway/azurite_storage.py
+
 check: $(INSTALLED) ## lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -125,4 +145,4 @@ release: $(INSTALLED) ## set the version, VERSION=x.y.z, and all that quotes it;
 clean: ## remove what was built, downloads excepted
 	rm -rf out build $(VENV) model_repository/exported.json model_repository/*/1/model*.onnx model_repository/*/1/model.plan
 
-.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway live soak mixed-soak compare attack fuzz faults trace perf test test-integrations check format docs generate release clean
+.PHONY: help setup repository networks bundle demo serve chat train-demo bench bench-gateway gpu-proof live soak mixed-soak compare attack fuzz faults scarcity trace perf test test-integrations check format docs generate release clean

@@ -36,9 +36,11 @@ from slow_refusals import refused, slow_requests
 from tritonclient.utils import InferenceServerException
 
 RESULT = Path(__file__).resolve().parent / "results" / "attack.json"
-MOST_MB = {"/dev/shm": 1000.0}
-MOST_PROCESS_MB = 1500.0  # resident, shared pages included
-OPTION_REQUESTS, CANCELS, OVERLOAD = 220, 30, 120
+MOST_SHARED_MB = 1500.0  # the largest uploads of each kind lie there for an instant, and what they took is kept
+MOST_PROCESS_MB = 1000.0  # private
+OPTION_REQUESTS, CANCELS, OVERLOAD = 220, 30, 90
+OVERLOAD_PATIENCE_SECONDS = 600.0  # for 80 videos on a busy machine
+UPLOAD_GROWTH_MB = 150.0  # of a second round of the same uploads; buffers of the first are used again
 SLOW_SECONDS = 8.0
 
 
@@ -110,11 +112,17 @@ def attack_grpc(server: Server, step: Step, seed: int) -> None:
 
 
 def attack_uploads(server: Server, step: Step, seed: int) -> None:
-    """Send more than the limits."""
-    for name, megabytes in (("image", 33), ("image", 150), ("audio", 129), ("audio", 300), ("driving", 520)):
-        message = refusal(server.grpc_url, "sadtalker", valid_request() | {name: text(bytes(megabytes * 10**6))})
-        is_named = f"{name}: expected at most" in message
-        step.count("refused", None if is_named else message[:200])
+    """Send more than the limits, twice: shared memory takes the largest and stays so, all else is given back."""
+    held = []
+    for _ in range(2):
+        for name, megabytes in (("image", 33), ("image", 150), ("audio", 300), ("driving", 520)):
+            message = refusal(server.grpc_url, "sadtalker", valid_request() | {name: text(bytes(megabytes * 10**6))})
+            is_named = f"{name}: expected at most" in message
+            step.count("refused", None if is_named else message[:200])
+        held.append(memory(server))
+    for name, before in held[0].items():
+        if held[1][name] - before > UPLOAD_GROWTH_MB:
+            step.findings.append(f"{name} keeps {held[1][name] - before:.0f} MB of a second round")
 
 
 def attack_patience(server: Server, step: Step, seed: int) -> None:
@@ -130,7 +138,8 @@ def attack_by_number(server: Server, step: Step, seed: int) -> None:
     """Ask for more videos at once than there are places and room in the queue."""
     with ThreadPoolExecutor(OVERLOAD) as pool:
         outcomes = pool.map(
-            lambda _: try_request(server.grpc_url, Request("overload", valid_request()), patience=240), range(OVERLOAD)
+            lambda _: try_request(server.grpc_url, Request("overload", valid_request()), OVERLOAD_PATIENCE_SECONDS),
+            range(OVERLOAD),
         )
         for outcome in outcomes:
             step.count(outcome.ended, outcome.message if outcome.is_finding else None)
@@ -253,7 +262,7 @@ def run_step(server: Server, name: str, seed: int) -> Step:
         step.shared_mb = round(held.pop("/dev/shm"), 1)
         step.largest_process = max(held, key=lambda process: held[process])
         step.largest_mb = round(held[step.largest_process], 1)
-        if step.largest_mb > MOST_PROCESS_MB or step.shared_mb > MOST_MB["/dev/shm"]:
+        if step.largest_mb > MOST_PROCESS_MB or step.shared_mb > MOST_SHARED_MB:
             step.findings.append("more memory than expected")
     except Exception as error:  # an attack that fails is a finding, and the next one is tried
         step.findings.append(repr(error)[:300])

@@ -6,7 +6,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,20 +48,26 @@ def seconds_to_serve(server: Server) -> float:
 
 
 def memory(server: Server) -> dict[str, float]:
-    """Return the resident memory of every process, MB, by the model's name, and of the server's shared memory.
+    """Return the private memory of every process, MB, by the model's name, and that of the server's shared memory.
 
-    Decoders add up; so do the servers that they are forked from. Pages in shared memory count in each process.
+    Decoders add up; so do the servers that they are forked from. (The resident size would also count the pages of
+    shared memory that a process has touched: in tritonserver's these are all, and more with every request for hours.)
     """
-    root = psutil.Process(server.pid)
     models = {stub.pid: stub.model for stub in find_stubs(server.pid)}
-    found: dict[str, float] = defaultdict(float, {"tritonserver": root.memory_info().rss / 1e6})
-    for process in root.children(recursive=True):
-        try:
-            found[models.get(process.pid, "decoders")] += process.memory_info().rss / 1e6
-        except psutil.NoSuchProcess:
-            continue
+    found: dict[str, float] = defaultdict(float, {"tritonserver": proc_field(server.pid, "status", "RssAnon")})
+    for process in psutil.Process(server.pid).children(recursive=True):
+        with suppress(OSError, ValueError):  # it has ended; a zombie's memory has no size
+            found[models.get(process.pid, "decoders")] += proc_field(process.pid, "status", "RssAnon")
     found["/dev/shm"] = shared_memory(server)
     return dict(found)
+
+
+def proc_field(pid: int, file: str, name: str) -> float:
+    """Return a field of /proc/PID/`file`, MB."""
+    for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return round(int(line.split()[1]) * 1024 / 1e6, 2)
+    raise ValueError(f"/proc/{pid}/{file} has no {name}")
 
 
 def shared_memory(server: Server) -> float:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -42,7 +43,6 @@ def main() -> int:
     result = {
         "what": f"faults during a video, preset {preset}; kill is SIGKILL, stop SIGTERM; --restart=always pauses 1 s",
         **describe(),
-        "not_tried": ["a full /dev/shm", "a full disk", "the kernel's own OOM killer (largest: SIGKILL instead)"],
         "faults": faults,
     }
     if not args.only:
@@ -51,10 +51,15 @@ def main() -> int:
 
 
 class Launcher:
-    """A ready `sadtalker-server`, of this environment or of another one's `bin`, on ports of its own."""
+    """A ready `sadtalker-server`, of this environment or of another one's `bin`, on ports of its own.
 
-    def __init__(self, repository: Path, binaries: Path | None = None) -> None:
-        command = [(binaries or Path(sys.executable).parent) / "sadtalker-server", f"--model-repository={repository}"]
+    Args:
+        prefix: a command that runs it.
+    """
+
+    def __init__(self, repository: Path, binaries: Path | None = None, prefix: Sequence[str] = ()) -> None:
+        binary = (binaries or Path(sys.executable).parent) / "sadtalker-server"
+        command = [*prefix, str(binary), f"--model-repository={repository}"]
         command += ["--http-port=0", "--grpc-port=0", "--restart=always"]
         with tempfile.TemporaryFile() as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

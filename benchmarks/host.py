@@ -1,10 +1,11 @@
-"""How many streams one Python process carries: `python benchmarks/host.py [--streams 8 --seconds 4]`.
+"""How many streams one Python process carries: `python benchmarks/host.py [--streams 4 --seconds 1]`.
 
 Makes videos with the real animator, blending and encoder, but with networks that answer at once, so that all time is
-the host's: the same event loop and threads as in the model. Videos run side by side; frames per second of
-all, divided by 25, are the streams the process carries in real time. Each form is measured on one and on all cores,
-and as half the videos in each of two processes, in turns; the median of three. With `from_ndarray`, frames are copied
-to the encoder as before `from_numpy_buffer`. Writes benchmarks/results/host.json.
+the host's: the same event loop and threads as in the model. Videos run side by side; frames per second of all, divided
+by 25, are the streams the process carries in real time. Processor time per frame says the same of a busy machine.
+Measured in turns: one process on all cores and on one; half the videos in each of two processes, which would be faster
+if Python's lock were the limit; x264 with two threads per video; whole pictures converted for the encoder, as was done
+before only what moves is. Ratios are to the first, within each run; medians count. Writes benchmarks/results/host.json.
 """
 
 import argparse
@@ -18,9 +19,11 @@ import sys
 import time
 import wave
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 from unittest import mock
 
 import av
@@ -30,6 +33,9 @@ from hardware import describe
 from sadtalker_runtime.animation.animator import Animator
 from sadtalker_runtime.animation.windows import CHUNK
 from sadtalker_runtime.arrays import Array
+from sadtalker_runtime.media import mp4
+from sadtalker_runtime.media.decoders import Decoders
+from sadtalker_runtime.media.mp4 import FragmentedMp4
 from sadtalker_runtime.options import Options
 from sadtalker_runtime.timing import FRAME_RATE
 
@@ -37,10 +43,20 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 FULL_HD = (1920, 1080)
 FACE = (660, 190, 1260, 790)  # of the whole picture: left, top, right, bottom
+CORES = sorted(os.sched_getaffinity(0))
 SHIFTS = 8  # different chunks, so that the encoder has motion to describe
-RUNS = 3
 FORMS = {"face, 256 pixels": False, "whole picture, Full HD, face of 600 pixels": True}
-COPIED = "frames copied (from_ndarray)"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to share the work."""
+
+    processes: int
+    cores: int
+    encoder_threads: int = 1
+    whole: bool = False
+    """Whether whole pictures are converted for the encoder."""
 
 
 class InstantNetworks:
@@ -95,7 +111,15 @@ class Unobserved:
     def frames_rendered(self, frames: int) -> None: ...
 
 
-def frames_per_second(streams: int, seconds: float, full: bool) -> float:
+class Figures(NamedTuple):
+    """The outcome of a way."""
+
+    frames_per_second: float
+    cpu_ms_per_frame: float
+    """Processor time, which other programs on the machine change less than frames per second."""
+
+
+def measure_here(streams: int, seconds: float, full: bool) -> Figures:
     """Measure so many videos side by side in this process, setting up included."""
     speech = _speech(seconds)
     options = Options(crop="full") if full else Options()
@@ -103,68 +127,105 @@ def frames_per_second(streams: int, seconds: float, full: bool) -> float:
     async def video(animator: Animator) -> int:
         return sum([len(part.video) > 0 and CHUNK async for part in animator.animate(b"portrait", speech, options)])
 
-    async def run() -> float:
+    async def run(decoders: Decoders) -> Figures:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(16 * 5, "video"))
-        animator = Animator(InstantNetworks().call, lambda model: True, Unobserved(), 256, 600, 3, 4)
+        animator = Animator(InstantNetworks().call, lambda model: True, Unobserved(), decoders, 256, 600, 3, 4)
         await video(animator)  # the portrait is known from here on
-        start = time.perf_counter()
+        start, computed = time.perf_counter(), time.process_time()
         await asyncio.gather(*(video(animator) for _ in range(streams)))
-        return streams * seconds * FRAME_RATE / (time.perf_counter() - start)
+        taken, frames = time.perf_counter() - start, streams * seconds * FRAME_RATE
+        computed = time.process_time() - computed
+        return Figures(frames / taken, 1e3 * computed / frames)
 
-    return asyncio.run(run())
+    with closing(Decoders(spare=2 * streams)) as decoders:
+        return asyncio.run(run(decoders))
 
 
-def in_a_process(streams: int, seconds: float, full: bool, copied: bool, cores: int) -> float:
-    """Measure `frames_per_second` in this process, held to so many cores."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+def in_a_process(streams: int, seconds: float, full: bool, way: Way) -> Figures:
+    """Measure in this process, held to a way's cores."""
+    os.sched_setaffinity(0, CORES[: way.cores])
     cv2.setNumThreads(1)
-    with copying() if copied else nullcontext():
-        return frames_per_second(streams, seconds, full)
+    with (
+        mock.patch.object(mp4, "ENCODER_THREADS", way.encoder_threads),
+        converting_whole_pictures() if way.whole else nullcontext(),
+    ):
+        return measure_here(streams, seconds, full)
 
 
 @contextmanager
-def copying() -> Iterator[None]:
-    """Make the encoder copy frames, as it did."""
-    real = av.VideoFrame
+def converting_whole_pictures() -> Iterator[None]:
+    """Keep from the encoder what moves, so that all is converted."""
+    real = FragmentedMp4.__init__
 
-    class Copying:
-        from_numpy_buffer = staticmethod(real.from_ndarray)
+    def initialize(self: FragmentedMp4, *arguments: Any, **named: Any) -> None:
+        real(self, *arguments, **named)
+        self._converter = mp4._Converter((0, 0, *FULL_HD))
 
-    with mock.patch("sadtalker_runtime.media.mp4.av.VideoFrame", Copying):
+    with mock.patch.object(FragmentedMp4, "__init__", initialize):
         yield
 
 
-def measured(processes: int, streams: int, *arguments: object) -> float:
-    """Measure frames per second of all processes, each with its share of the streams."""
+def measured(pool: ProcessPoolExecutor, way: Way, streams: int, seconds: float, full: bool) -> Figures:
+    """Return the figures of all processes, each with its share of the streams."""
+    share = (streams // way.processes, seconds, full, way)
+    answers = [future.result() for future in [pool.submit(in_a_process, *share) for _ in range(way.processes)]]
+    rates, computed = zip(*answers, strict=True)
+    return Figures(sum(rates), statistics.mean(computed))
+
+
+def ways_for(cores: int, full: bool) -> dict[str, Way]:
+    """Return the ways that are compared, by name; the reference is the first."""
+    ways = {f"1 process, {cores} cores": Way(1, cores)}
+    ways |= {"1 process, 1 core": Way(1, 1), f"2 processes, {cores} cores": Way(2, cores)}
+    ways[f"1 process, {cores} cores, 2 encoder threads per video"] = Way(1, cores, encoder_threads=2)
+    if full:
+        ways[f"1 process, {cores} cores, whole pictures converted (before)"] = Way(1, cores, whole=True)
+    return ways
+
+
+def compare(streams: int, seconds: float, runs: int, full: bool) -> dict[str, dict[str, float]]:
+    """Measure all ways in turns; return medians, and ratios to the first within each run."""
+    ways = ways_for(len(CORES), full)
+    figures: dict[str, list[Figures]] = {name: [] for name in ways}
     context = multiprocessing.get_context("spawn")
-    with context.Pool(processes) as pool:
-        shares = [(streams // processes, *arguments)] * processes
-        return sum(pool.starmap(in_a_process, shares, chunksize=1))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--streams", type=int, default=8, help="videos side by side, even")
-    parser.add_argument("--seconds", type=float, default=4, help="length of each")
-    args = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    ways = {f"1 process, {n} core{'s' * (n > 1)}": (1, False, n) for n in sorted({1, 2, cores})}
-    ways |= {f"1 process, {cores} cores, {COPIED}": (1, True, cores), f"2 processes, {cores} cores": (2, False, cores)}
-    forms = {}
-    for form, full in FORMS.items():
-        rates: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(RUNS):
-            for way, (processes, copied, used) in ways.items():
-                rates[way].append(measured(processes, args.streams, args.seconds, full, copied, used))
-        medians = {way: statistics.median(values) for way, values in rates.items()}
-        forms[form] = {
-            way: {"frames_per_second": round(rate, 1), "streams_at_25": round(rate / FRAME_RATE, 1)}
-            for way, rate in medians.items()
+    with ProcessPoolExecutor(2, context) as pool:  # the same processes for all ways: starting one takes seconds
+        for _ in range(runs):
+            for name, way in ways.items():
+                figures[name].append(measured(pool, way, streams, seconds, full))
+    reference = figures[next(iter(ways))]
+    found = {}
+    for name, values in figures.items():
+        rate, computed = (statistics.median(column) for column in zip(*values, strict=True))
+        pairs = list(zip(values, reference, strict=True))
+        found[name] = {
+            "frames_per_second": round(rate, 1),
+            "streams_at_25": round(rate / FRAME_RATE, 1),
+            "ratio": round(statistics.median(a.frames_per_second / b.frames_per_second for a, b in pairs), 3),
+            "cpu_ms_per_frame": round(computed, 3),
+            "cpu_ratio": round(statistics.median(a.cpu_ms_per_frame / b.cpu_ms_per_frame for a, b in pairs), 3),
+            "streams_per_core": round(1e3 / computed / FRAME_RATE, 2),
         }
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--streams", type=int, default=4, help="videos side by side, even")
+    parser.add_argument("--seconds", type=float, default=1, help="length of each")
+    parser.add_argument("--runs", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the result")
+    args = parser.parse_args(argv)
+    if args.streams < 2 or args.streams % 2:
+        parser.error(f"--streams: expected an even number of at least 2, got {args.streams}")
+    forms = {}
+    machine = describe()
+    for form, full in FORMS.items():
+        forms[form] = compare(args.streams, args.seconds, args.runs, full)
         print(form, json.dumps(forms[form], indent=1), flush=True)  # noqa: T201
-    what = f"{args.streams} videos of {args.seconds:g} s side by side, networks that answer at once, median of {RUNS}"
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "host.json").write_text(json.dumps({"what": what, **describe(), "forms": forms}, indent=1) + "\n")
+    what = f"{args.streams} videos of {args.seconds:g} s side by side, networks that answer at once"
+    what += f", median of {args.runs} runs in turns"
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "host.json").write_text(json.dumps({"what": what, **machine, "forms": forms}, indent=1) + "\n")
     return 0
 
 

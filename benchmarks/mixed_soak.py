@@ -1,7 +1,7 @@
 """Memory of the server under mixed load: `python benchmarks/mixed_soak.py [--minutes 60]`.
 
 Sends random requests from a seed, one after the other per worker: valid ones, hostile files, options of every kind,
-cancels and time-outs. Samples the memory of every process and of the server's regions in /dev/shm. Writes
+cancels and time-outs. Samples the private memory of every process and the server's regions in /dev/shm. Writes
 benchmarks/results/mixed_soak.json and .png; exits 1 at a finding: a request that hangs, one that is valid and not
 served, an error that blames the server, or more memory in the last quarter than in the second plus the limit.
 """
@@ -94,7 +94,7 @@ def report(watch: MemoryWatch, outcomes: list[Outcome], minutes: float, workers:
     for name in sorted(watch.megabytes, key=watch.peak, reverse=True):
         axes.plot(np.array(watch.seconds) / 60, watch.megabytes[name], label=name, linewidth=1)
     axes.set(xlabel="minutes", ylabel="MB", ylim=(0, None))
-    axes.set_title(f"Resident memory during {minutes:g} minutes of {len(outcomes)} random requests (tiny networks)")
+    axes.set_title(f"Private memory during {minutes:g} minutes of {len(outcomes)} random requests (tiny networks)")
     axes.legend(fontsize=7, ncols=2)
     axes.grid(alpha=0.3)
     figure.tight_layout()

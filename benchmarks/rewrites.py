@@ -32,20 +32,14 @@ from sadtalker_export.networks.convolution import ConvNorm, inclusive_grid, repe
 from sadtalker_export.networks.spade_decoder import SpadeBlock
 from sadtalker_export.onnx import flops
 from sadtalker_export.onnx.graph import OPSET
-from sadtalker_export.rewrites.flat_depth import FlatConvolution, Flatten, Unflatten
+from sadtalker_export.rewrites.forms import FORMS, NATURAL, SORTED, TILES
 from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
 from sadtalker_export.rewrites.renderer import UpConvNorm
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
-from sadtalker_export.rewrites.sorted_axis import (
-    OUTPUTS,
-    LongConvolution,
-    SortedConvolution,
-    SortedModulatedConvolution,
-)
+from sadtalker_export.rewrites.sorted_axis import OUTPUTS
 from sadtalker_export.rewrites.spade import FastSpadeBlock, ModulatedConvolution, Modulation
 from sadtalker_export.rewrites.translation import translate
 from sadtalker_export.rewrites.volume_sampling import sample_volume
-from sadtalker_export.rewrites.winograd import WinogradConvolution, WinogradModulation
 from torch import Tensor, nn
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -122,7 +116,11 @@ def rewrites() -> list[Rewrite]:
     down, mask = nn.Conv3d(80, 64, 3, padding=1), nn.Conv3d(112, 16, 7, padding=3)
     volume, features = (1, 32, 16, 64, 64), (1, 4, 16, 64, 64)
     joint = ModulatedConvolution(block.spade0, block.conv0)
-    sorted_joint = SortedModulatedConvolution(joint)
+    sorted_joint = form("modulated convolution", SORTED, "sorted", joint)
+    tiles, sorted_wide = form("convolution", NATURAL, TILES, wide), form("convolution", SORTED, "sorted", wide)
+    modulation_tiles = form("modulation", NATURAL, TILES, modulation)
+    masks = {name: form("mask", NATURAL, name, mask) for name in ("sorted", "pieces", "outputs")}
+    sorted_down = form("volume convolution", SORTED, "sorted", down)
     middle, modulated = ((1, 512, 64, 64),), ((1, 256, 256, 256), (1, 128, 256, 256))
     narrow, narrow_shape = nn.Conv3d(36, 36, 3, padding=1), ((1, 36, 16, 64, 64),)
     deep, masked = ((1, 80, 16, 64, 64),), ((1, 112, 16, 64, 64),)
@@ -144,21 +142,27 @@ def rewrites() -> list[Rewrite]:
             ),
             ((1, 256, 128, 128), (1, 256, 64, 64)),
         ),
-        Rewrite("middle block, convolution by tiles", wide, WinogradConvolution(wide), middle),
-        Rewrite("last SPADE, modulation by tiles", modulation, WinogradModulation(modulation), modulated),
-        Rewrite("hourglass, convolution on sorted depths", down, SortedConvolution(down), deep, sorted_after=True),
-        Rewrite("mask, convolution on sorted depths", mask, SortedConvolution(mask), masked, sorted_after=True),
-        Rewrite("bf16: middle block, convolution on sorted rows", wide, SortedConvolution(wide), middle, "bf16", True),
+        Rewrite("middle block, convolution by tiles", wide, tiles, middle),
+        Rewrite("last SPADE, modulation by tiles", modulation, modulation_tiles, modulated),
+        Rewrite("hourglass, convolution on sorted depths", down, sorted_down, deep, sorted_after=True),
+        Rewrite("mask, convolution on sorted depths", mask, masks["sorted"], masked),
+        Rewrite("bf16: middle block, convolution on sorted rows", wide, sorted_wide, middle, "bf16", True),
         Rewrite("bf16: last SPADE, modulated convolution on sorted rows", joint, sorted_joint, modulated, "bf16", True),
-        Rewrite("bf16: hourglass, convolution on sorted depths", down, SortedConvolution(down), deep, "bf16", True),
-        Rewrite("bf16, not used: middle block, by tiles", wide, WinogradConvolution(wide), middle, "bf16"),
-        Rewrite("bf16: mask on sorted depths, in pieces", mask, LongConvolution(mask), masked, "bf16", True),
-        Rewrite("bf16, not used: mask, all taps together", mask, SortedConvolution(mask), masked, "bf16", True),
-        Rewrite("mask, taps along depth as channels of pictures", mask, as_pictures(mask, "outputs"), masked),
-        Rewrite("bf16: mask, taps along depth as channels", mask, as_pictures(mask, "outputs"), masked, "bf16"),
-        Rewrite("demo: hourglass, last layer on pictures", narrow, as_pictures(narrow, "inputs"), narrow_shape),
+        Rewrite("bf16: hourglass, convolution on sorted depths", down, sorted_down, deep, "bf16", True),
+        Rewrite("bf16, not used: middle block, by tiles", wide, tiles, middle, "bf16"),
+        Rewrite("bf16: mask on sorted depths, in pieces", mask, masks["pieces"], masked, "bf16"),
+        Rewrite("bf16, not used: mask, all taps together", mask, masks["sorted"], masked, "bf16"),
+        Rewrite("mask, taps along depth as channels of pictures", mask, masks["outputs"], masked),
+        Rewrite("bf16: mask, taps along depth as channels", mask, masks["outputs"], masked, "bf16"),
         Rewrite(
-            "bf16: demo: hourglass, last layer on pictures", narrow, as_pictures(narrow, "inputs"), narrow_shape, "bf16"
+            "demo: hourglass, last layer on pictures", narrow, form("mask", NATURAL, "inputs", narrow), narrow_shape
+        ),
+        Rewrite(
+            "bf16: demo: hourglass, last layer on pictures",
+            narrow,
+            form("mask", NATURAL, "inputs", narrow),
+            narrow_shape,
+            "bf16",
         ),
         Rewrite("occlusion map, one output channel", occlusion, NarrowConvolution(occlusion), ((1, 1792, 64, 64),)),
         Rewrite(
@@ -168,9 +172,9 @@ def rewrites() -> list[Rewrite]:
     ]
 
 
-def as_pictures(conv: nn.Conv3d, join: str) -> nn.Module:
-    """Compute a convolution of volumes of 16 slices as one of pictures."""
-    return nn.Sequential(Flatten(), FlatConvolution(conv, 16, join), Unflatten(16))
+def form(kind: str, order: str, name: str, plain: nn.Module) -> nn.Module:
+    """Return a layer in a form of the exporter's own list; volumes have 16 slices."""
+    return FORMS[kind][order][name](plain, depth=16)
 
 
 def plain_translate(volume: Tensor, shifts: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """Requests whose refusal takes the server long, and how long: `python benchmarks/slow_refusals.py [--repository DIR]`.
 
-Prints seconds by the clock and of processor time; the latter depends less on what else the machine does.
+Prints seconds by the clock and of processor time; the latter depends less on what else the machine does. Writes
+benchmarks/results/slow_refusals.json.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -13,21 +15,30 @@ import hostile
 import numpy as np
 import psutil
 from attacked_server import export_tiny, seconds_to_serve, valid_request
+from hardware import describe
 from raw_requests import refusal, text
 from sadtalker_server import Server
+
+RESULTS = Path(__file__).parent / "results" / "slow_refusals.json"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repository", type=Path, help="with exported networks; by default tiny ones are made")
+    parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         repository = args.repository or export_tiny(Path(folder))
         with Server(repository, tritonserver="embedded", log_file=Path(folder) / "log") as server:
+            origin = describe()
             seconds_to_serve(server)
+            found = {}
             for name, (inputs, _) in slow_requests().items():
                 clock, processor, message = refused(server, inputs)
                 print(f"{name}: {clock:.2f} s, {processor:.2f} s of processor time: {message}")  # noqa: T201
+                found[name] = {"seconds": round(clock, 2), "processor_seconds": round(processor, 2), "message": message}
+    results = {"what": "seconds until a refusal, one request each", **origin, "refusals": found}
+    args.output.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 

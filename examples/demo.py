@@ -29,6 +29,7 @@ def main() -> int:
             server = stack.enter_context(
                 Server(ROOT / "model_repository", model_config_name="auto", on_progress=loading)
             )
+        console.print(f"serving in {server.model_config_name or 'fp32'}")
         sadtalker = Path(sys.executable).with_name("sadtalker")
         command = [sadtalker, "animate", EXAMPLES / "portrait.jpg", EXAMPLES / "speech.wav", "-o", OUTPUT]
         status = subprocess.run([*command, "--url", server.grpc_url]).returncode

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_type_hints
+from typing import Literal, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,15 @@ import onnx
 import pytest
 from google.protobuf import text_format
 from sadtalker_client import _cli
+from sadtalker_client import _live_wire as live_wire
 from sadtalker_client import _options as client
 from sadtalker_export.restoration_specs import RESTORATION_SPECS, SERVED_SPECS
 from sadtalker_export.specs import SPECS
 from sadtalker_runtime import generate
+from sadtalker_runtime.animation.windows import RADIUS
 from sadtalker_runtime.errors import InputError
-from sadtalker_runtime.option_table import OPTIONS
+from sadtalker_runtime.live.options import FULL, LiveOptions
+from sadtalker_runtime.option_table import FACE_OPTIONS, LIVE_OPTIONS, OPTIONS
 from sadtalker_runtime.options import Options
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
@@ -131,11 +134,34 @@ def test_the_client_has_every_option_of_the_declaration():
         "curve": client.KeyFrames,
         "times": Sequence[float],
         "file": client.Source,
+        "files": Sequence[client.Source],
     }
     for name, annotation in get_type_hints(client.Options).items():
         option = OPTIONS[name]
         expected = types.get(option.kind, float if option.datatype == "FP32" else int)
         assert annotation == expected | None, name
+
+
+def test_a_live_session_is_what_the_declaration_says():
+    config = read(CONFIGS["sadtalker_live"])
+    assert all(field.optional for field in config.input)
+    defaults = {field.name: field.default for field in dataclasses.fields(LiveOptions)}
+    assert defaults == {option.name: option.default for option in LIVE_OPTIONS.values()}
+    assert LIVE_OPTIONS["look_ahead"].high == RADIUS
+    assert LIVE_OPTIONS["look_ahead"].special[0] == FULL
+
+
+def test_the_client_has_every_option_of_a_live_session():
+    assert {name: option.datatype for name, option in LIVE_OPTIONS.items()} == live_wire.LIVE_DATATYPES
+    videos, lives = get_type_hints(client.Options), get_type_hints(live_wire.LiveOptions)
+    assert list(lives) == [*LIVE_OPTIONS, *FACE_OPTIONS]
+    assert {name: lives[name] for name in FACE_OPTIONS} == {name: videos[name] for name in FACE_OPTIONS}
+    assert {name: lives[name] for name in LIVE_OPTIONS} == {
+        "look_ahead": int | Literal["full"] | None,
+        "pace": Literal[LIVE_OPTIONS["pace"].choices] | None,
+        "idle": bool | None,
+        "format": Literal[LIVE_OPTIONS["format"].choices] | None,
+    }
 
 
 def test_the_command_line_has_a_flag_for_every_option():
@@ -157,6 +183,7 @@ def test_the_command_line_has_a_flag_for_every_option():
             "curve": ("0:1,2:3", [(0.0, 1.0), (2.0, 3.0)]),
             "times": ("1,2.5", [1.0, 2.5]),
             "file": ("v.mp4", "v.mp4"),
+            "files": ("a.jpg", ["a.jpg"]),
             "text": ("jaw", "jaw"),
             "coefficients": ("c.npz", "c.npz"),
         }[option.kind]

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from films import film, pictures, wandering
-from PIL import Image
+from PIL import Image, ImageOps
 from sadtalker_client import InvalidInputError, SadTalkerClient
 from sadtalker_server import Server
 from tritonclient.grpc import InferenceServerClient
@@ -100,6 +100,23 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(client, portrai
 )
 def test_options_change_the_picture(client, portrait_path, speech_path, video, option):
     assert client.animate(portrait_path, speech_path, **option).read() != video
+
+
+@pytest.fixture(scope="module")
+def another_photo(portrait_path) -> bytes:
+    """Return the portrait in a mirror, tilted a little."""
+    return image_bytes(ImageOps.mirror(Image.open(portrait_path).convert("RGB").rotate(4)))
+
+
+def test_a_list_of_one_photo_is_that_portrait_and_further_ones_are_encoded_once(
+    client, portrait_path, another_photo, speech_path, video, metric
+):
+    assert client.animate([portrait_path], speech_path).read() == video
+    two = client.animate([portrait_path, another_photo], speech_path).read()
+    assert pictures(two).shape == pictures(video).shape
+    encoded = metric("nv_inference_count", model="appearance_encoder")
+    assert client.animate(portrait_path, speech_path, photos=[another_photo]).read() == two
+    assert metric("nv_inference_count", model="appearance_encoder") == encoded
 
 
 def test_an_enhanced_video_is_twice_as_large_and_the_same_every_time(client, portrait_path, short_speech):
@@ -230,6 +247,11 @@ BAD_INPUT = {
     "not a picture": ({"portrait": b"hello"}, "image"),
     "no face": ({"portrait": image_bytes(Image.new("RGB", (256, 256), "white"))}, "face"),
     "too small": ({"portrait": image_bytes(Image.new("RGB", (1, 1)))}, "image"),
+    "not a second picture": ({"photos": [b"hello"]}, "photo 2: image"),
+    "no face in the third photo": (
+        {"photos": [Path(__file__).parents[1] / "examples" / "portrait.jpg", image_bytes(Image.new("RGB", (99, 99)))]},
+        "photo 3: ",
+    ),
     "not sound": ({"speech": b"hello"}, "audio"),
     "pose style": ({"pose_style": 46}, "pose_style"),
     "scale": ({"expression_scale": float("nan")}, "expression_scale"),

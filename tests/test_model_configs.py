@@ -8,6 +8,7 @@ import pytest
 from google.protobuf import text_format
 from sadtalker_export.restoration_specs import SERVED_SPECS
 from sadtalker_export.specs import SPECS, at_size
+from sadtalker_export.tensorrt.build import ALONE as ALONE_ENGINES
 from sadtalker_runtime.animation import windows
 from sadtalker_runtime.configurations.variants import NETWORKS, PICTURES, SIZED, VARIANTS
 from sadtalker_runtime.version import VERSION
@@ -144,6 +145,7 @@ def test_an_engine_captures_exact_batch_sizes(variant: str) -> None:
         assert [graph.batch_size for graph in cuda.graph_spec] == [w.batch_size for w in config.model_warmup]
         assert not [graph for graph in cuda.graph_spec if graph.HasField("graph_lower_bound")]
         (group,) = config.instance_group
+        assert list(group.profile) == ["0", "1"] * (model in ALONE_ENGINES), model
         copies_much = NETWORKS[model].overlap
         assert (group.count == 2 or config.optimization.eager_batching) == copies_much, model
         whole = variant.split("-")[-1] in ("a100", "h100", "h200")

@@ -14,7 +14,7 @@ PROGRAMS = [entry for entry in distribution("sadtalker-triton").entry_points if 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = "CHANGELOG.md", "README.md", "docs", "k8s", "model_repository", "server", "tools"
 IGNORED = shutil.ignore_patterns("__pycache__", "*.onnx", "*.plan", "exported.json", "*.png")
-QUOTE = re.compile(r"(?:VERSION = \"|sadtalker(?:-export)?:|newTag: |version: |makes `)(\d+\.\d+\.\d+)")
+QUOTE = re.compile(r"(?:VERSION = \"|sadtalker(?:-export|-gateway)?:|newTag: |version: |makes `)(\d+\.\d+\.\d+)")
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ VERSION = re.compile(r"\d+\.\d+\.\d+")
 QUOTES = {
     "server/sadtalker_runtime/version.py": r'^VERSION = "',
     "k8s/overlays/*/kustomization.yaml": r"(?:newTag|app\.kubernetes\.io/version): ",
-    "k8s/README.md": r"(?:REGISTRY/sadtalker(?:-export)?:|newTag: |app\.kubernetes\.io/version: |makes `)",
+    "k8s/components/web/kustomization.yaml": r"newTag: ",
+    "k8s/README.md": r"(?:REGISTRY/sadtalker(?:-export|-gateway)?:|newTag: |app\.kubernetes\.io/version: |makes `)",
     "CITATION.cff": r"^version: \"?",
     "server/README.md": r"sadtalker_triton-",
 }

@@ -17,7 +17,7 @@ from ._acknowledgements import AsyncRequests
 from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
 from ._coefficients import read_coefficients
 from ._exceptions import AnimationCancelledError, SadTalkerError, from_rpc, means_not_ready
-from ._files import Source, atomic_write
+from ._files import Photos, Source, atomic_write
 from ._live import AsyncLiveSession
 from ._live_wire import LiveOptions, start_request
 from ._options import Options
@@ -32,7 +32,7 @@ class AsyncSadTalkerClient(BaseClient):
 
     def animate(
         self,
-        portrait: Source,
+        portrait: Photos,
         speech: Source | None = None,
         *,
         timeout: float | None = None,
@@ -47,7 +47,7 @@ class AsyncSadTalkerClient(BaseClient):
 
     async def poster(
         self,
-        portrait: Source,
+        portrait: Photos,
         speech: Source | None = None,
         *,
         timeout: float | None = None,
@@ -60,7 +60,7 @@ class AsyncSadTalkerClient(BaseClient):
     async def coefficients(
         self,
         speech: Source | None,
-        portrait: Source,
+        portrait: Photos,
         *,
         timeout: float | None = None,
         request_id: str | None = None,
@@ -119,7 +119,7 @@ class AsyncSadTalkerClient(BaseClient):
 
     def _animation(
         self,
-        portrait: Source,
+        portrait: Photos,
         speech: Source | None,
         options: Mapping[str, Any],
         timeout: float | None,

@@ -1,9 +1,11 @@
-"""The command `sadtalker`: animate a portrait, take its poster, or ask whether a server is ready.
+"""The command `sadtalker`: animate a portrait or many, take a poster, or ask whether a server is ready.
 
 Exit codes: 0 done, 2 bad usage or input, 3 no server there or not ready, 130 interrupted, 1 anything else.
 """
 
 import argparse
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,19 +13,24 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
+from ._async_client import AsyncSadTalkerClient
+from ._batch import Tally, report, run_batch
 from ._channel import TLS
+from ._cli_options import key_and_value, positive, request_options
 from ._client import Animation, SadTalkerClient
 from ._coefficients import load_coefficients, plot_coefficients, save_coefficients
 from ._exceptions import InvalidInputError, SadTalkerError, ServerUnavailableError
 from ._files import UNLIMITED, UploadLimits, atomic_write
 from ._migration import advice
 from ._options import DATATYPES, Options
+from ._pairs import PICTURES, RECORDINGS, every_pair, listed_pairs
 from ._progress import Meter, shown_progress
 from ._wire import Fragment
 
 _STDOUT = "-"
+_Client = TypeVar("_Client", SadTalkerClient, AsyncSadTalkerClient)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,6 +116,55 @@ def _coefficients(arguments: argparse.Namespace) -> None:
     print(f"{arguments.output}: coefficients of {len(values)} frames", file=sys.stderr)
 
 
+def _batch(arguments: argparse.Namespace) -> None:
+    folder = Path(arguments.output)
+    if (arguments.pairs is None) == (arguments.portraits is None):
+        raise InvalidInputError("batch: expected either --portraits or --pairs")
+    if arguments.pairs is not None:
+        if arguments.speech:
+            raise InvalidInputError("batch: expected --speech beside --portraits only, got it with --pairs")
+        pairs = listed_pairs(Path(arguments.pairs), folder)
+    else:
+        pairs = every_pair(arguments.portraits, arguments.speech, folder)
+    moved = any(getattr(arguments, name) is not None for name in ("driving", "idle", "coefficients"))
+    silent = [pair.portrait for pair in pairs if pair.speech is None]
+    if silent and not moved:
+        raise InvalidInputError(f"batch: expected speech for {silent[0]}, or --idle or --driving, got none")
+    for parent in {pair.output.parent for pair in pairs} | {folder}:
+        parent.mkdir(parents=True, exist_ok=True)
+    results = Path(arguments.results) if arguments.results else folder / "results.jsonl"
+
+    async def run() -> Tally:
+        running = asyncio.current_task()
+        assert running is not None
+        for interruption in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows interrupts by an exception
+                asyncio.get_running_loop().add_signal_handler(interruption, running.cancel)
+        async with _connected(AsyncSadTalkerClient, arguments) as client:
+            return await run_batch(
+                client,
+                pairs,
+                _options(arguments),
+                results=results,
+                at_once=arguments.at_once,
+                again=arguments.again,
+                timeout=arguments.timeout,
+            )
+
+    try:
+        tally = asyncio.run(run())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    if arguments.json:
+        print(json.dumps(report(tally, results)))
+    if tally.unavailable:
+        raise tally.unavailable
+    if tally.failed:
+        raise SadTalkerError(f"{tally.failed} of {len(pairs)} videos failed; {results} says why")
+    made = f"{tally.made} made, {tally.skipped} there already"
+    print(f"{folder}: {len(pairs)} videos, {made}; {results}", file=sys.stderr)
+
+
 def _options(arguments: argparse.Namespace) -> Options:
     options = {name: getattr(arguments, name) for name in DATATYPES}
     if options["coefficients"] is not None:
@@ -144,39 +200,18 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _client(arguments: argparse.Namespace) -> SadTalkerClient:
+    return _connected(SadTalkerClient, arguments)
+
+
+def _connected(kind: type[_Client], arguments: argparse.Namespace) -> _Client:
     tls = TLS(arguments.tls_ca, arguments.tls_key, arguments.tls_cert)
     wanted = arguments.tls or tls != TLS()
-    return SadTalkerClient(
+    return kind(
         arguments.url,
         tls=tls if wanted else None,
         metadata=dict(arguments.metadata),
         upload_limits=UNLIMITED if getattr(arguments, "any_size", False) else UploadLimits(),
     )
-
-
-def _key_and_value(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
-    return key, value
-
-
-def _key_frames(text: str) -> list[tuple[float, float]]:
-    """Parse `0:0,1.5:20`, 0 degrees at 0 s and 20 at 1.5 s; a number alone is a constant angle."""
-    try:
-        points = [point.split(":") for point in text.split(",")]
-        if len(points) == 1 and len(points[0]) == 1:
-            return [(0.0, float(text))]
-        return [(float(seconds), float(degrees)) for seconds, degrees in points]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected SECONDS:DEGREES,... or DEGREES, got {text!r}") from None
-
-
-def _seconds(text: str) -> list[float]:
-    try:
-        return [float(second) for second in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected SECONDS,..., got {text!r}") from None
 
 
 def _version() -> str:
@@ -195,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--tls-cert", metavar="PEM", help="this client's certificate chain (mutual TLS)")
     group.add_argument("--tls-key", metavar="PEM", help="this client's private key (mutual TLS)")
     group.add_argument(
-        "--metadata", metavar="KEY=VALUE", type=_key_and_value, action="append", default=[], help="sent with every call"
+        "--metadata", metavar="KEY=VALUE", type=key_and_value, action="append", default=[], help="sent with every call"
     )
 
     parser = argparse.ArgumentParser(prog="sadtalker", description="Talking-head videos from a SadTalker server.")
@@ -205,55 +240,73 @@ def _parser() -> argparse.ArgumentParser:
     asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument("portrait", metavar="PORTRAIT", help="a picture with one face")
     asked.add_argument("speech", metavar="SPEECH", nargs="?", help="a recording, in any audio format")
-    asked.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after this long (default: never)")
     asked.add_argument("--request-id", metavar="ID", help="name in the server's log and traces (default: a random one)")
-    asked.add_argument("--any-size", action="store_true", help="send large files, too, and let the server judge them")
-    group = asked.add_argument_group("instead of speech")
-    group.add_argument("--driving", metavar="VIDEO", help="move as the face in this video; speech is then only heard")
-    group.add_argument("--idle", type=float, metavar="SECONDS", help="a seamless loop of this length")
-    group = asked.add_argument_group("options (the server's defaults apply)")
-    group.add_argument("--pose-style", type=int, metavar="N", help="manner of moving the head, 0 to 45")
-    group.add_argument("--expression-scale", type=float, metavar="X", help="strength of the expression, 1 is natural")
-    group.add_argument("--head-motion-scale", type=float, metavar="X", help="how far the head moves, 1 is natural")
-    group.add_argument("--still", action="store_const", const=True, help="hold the head still")
-    for angle, meaning in (("yaw", "turn to the side"), ("pitch", "turn up and down"), ("roll", "tilt")):
-        group.add_argument(
-            f"--{angle}",
-            type=_key_frames,
-            metavar="S:DEG,...",
-            help=f"the head's {meaning}: degrees at these seconds, smooth in between, as 0:0,1.5:20,3:-10; or one angle",
-        )
-    group.add_argument("--seed", type=int, metavar="N", help="seed of head motion and blinks")
-    group.add_argument("--no-blink", dest="blink", action="store_const", const=False, help="never blink")
-    group.add_argument("--blink-rate", type=float, metavar="N", help="blinks per minute")
-    group.add_argument("--blink-times", type=_seconds, metavar="S,...", help="blink at these seconds")
-    group.add_argument("--blink-reference", metavar="VIDEO", help="take eyes and expression from the face in it")
-    group.add_argument("--pose-reference", metavar="VIDEO", help="move the head as the face in it")
-    group.add_argument("--settle", type=float, metavar="S", help="begin and end at rest, easing for this many seconds")
-    group.add_argument(
-        "--coefficients", metavar="NPZ", help="move as this file says, which `sadtalker coefficients` wrote"
+    asked.add_argument(
+        "--photo",
+        dest="photos",
+        metavar="FILE",
+        action="append",
+        help="another photo of the same person, up to 7: shown where the face is nearer to it (repeatable)",
     )
-    group.add_argument("--speech-model", metavar="NAME", help="what gives expression and pose (default: audio2coeff)")
-    group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
-    group.add_argument("--crop", metavar="HOW", help="crop, extcrop, resize, full (the whole picture) or extfull")
-    group.add_argument("--face-index", type=int, metavar="N", help="which of several faces, from the left, from 0 on")
-    group.add_argument("--enhance", metavar="HOW", help="gfpgan restores the face and doubles the picture; or none")
 
+    options = request_options()
     animate = commands.add_parser(
-        "animate", parents=[connection, asked], help="make a video of a portrait that speaks or moves"
+        "animate", parents=[connection, asked, options], help="make a video of a portrait that speaks or moves"
     )
     animate.set_defaults(run=_animate)
     animate.add_argument("-o", "--output", metavar="MP4", required=True, help="the file to write; - streams to a pipe")
     animate.add_argument("--json", action="store_true", help="print the figures of the run as JSON")
 
+    batch = commands.add_parser(
+        "batch",
+        parents=[connection, options],
+        help="make many videos: every portrait with every recording, or a list of pairs",
+        description="Make many videos, some at a time. Those that are there, and newer than their portrait and "
+        "recording, are skipped, so the same command goes on where it was broken off. Code 0: all are there; 1: some "
+        "failed; 2: bad input, nothing was begun; 3: no server.",
+    )
+    batch.set_defaults(run=_batch)
+    batch.add_argument(
+        "--portraits",
+        metavar="PATH",
+        nargs="+",
+        help=f"pictures: files, folders (their {' '.join(PICTURES)}) or quoted patterns such as 'people/**/*.png'",
+    )
+    batch.add_argument(
+        "--speech",
+        metavar="PATH",
+        nargs="+",
+        default=[],
+        help=f"recordings, each for every portrait: files, folders (their {' '.join(RECORDINGS)}) or patterns",
+    )
+    batch.add_argument(
+        "--pairs",
+        metavar="FILE",
+        help="instead: a CSV file with the columns portrait, speech and, if wished, output, or the same as JSON lines "
+        "(.jsonl); paths in it are relative to it, outputs to -o",
+    )
+    batch.add_argument(
+        "-o", "--output", metavar="FOLDER", required=True, help="where the videos go, as PORTRAIT+SPEECH.mp4"
+    )
+    batch.add_argument(
+        "--at-once", metavar="N", type=positive, default=2, help="videos in progress (default: %(default)s)"
+    )
+    batch.add_argument("--again", action="store_true", help="make those that are there, too, as after other options")
+    batch.add_argument(
+        "--results", metavar="JSONL", help="where a line per video is added (default: results.jsonl in the folder)"
+    )
+    batch.add_argument("--json", action="store_true", help="print the numbers of videos as JSON")
+
     poster = commands.add_parser(
-        "poster", parents=[connection, asked], help="make the video's first frame, a PNG picture"
+        "poster", parents=[connection, asked, options], help="make the video's first frame, a PNG picture"
     )
     poster.set_defaults(run=_poster)
     poster.add_argument("-o", "--output", metavar="PNG", required=True, help="the file to write; - writes to a pipe")
 
     coefficients = commands.add_parser(
-        "coefficients", parents=[connection, asked], help="write what moves the portrait, frame by frame, to a file"
+        "coefficients",
+        parents=[connection, asked, options],
+        help="write what moves the portrait, frame by frame, to a file",
     )
     coefficients.set_defaults(run=_coefficients)
     coefficients.add_argument("-o", "--output", metavar="NPZ", required=True, help="the file to write")

@@ -15,7 +15,7 @@ from ._acknowledgements import Requests
 from ._base import READINESS_POLL_SECONDS, BaseClient, checked_request_id
 from ._coefficients import read_coefficients
 from ._exceptions import SadTalkerError, from_rpc, means_not_ready
-from ._files import Source, atomic_write
+from ._files import Photos, Source, atomic_write
 from ._live import LiveSession
 from ._live_wire import LiveOptions, start_request
 from ._options import Options
@@ -37,7 +37,7 @@ class SadTalkerClient(BaseClient):
 
     def animate(
         self,
-        portrait: Source,
+        portrait: Photos,
         speech: Source | None = None,
         *,
         timeout: float | None = None,
@@ -45,6 +45,9 @@ class SadTalkerClient(BaseClient):
         **options: "Unpack[Options]",
     ) -> "Animation":
         """Send a portrait and what moves it, files as bytes or by path, and return the running animation.
+
+        Instead of one portrait, a list of 1 to 8 photos of one person may be given, the portrait first: see the option
+        `photos`.
 
         A recording of speech, in any audio format, moves it, or one of the options `driving` and `idle`. `options` are
         those of `Options`, each with its unit and range. `timeout` replaces the client's. `request_id` names the
@@ -57,7 +60,7 @@ class SadTalkerClient(BaseClient):
 
     def poster(
         self,
-        portrait: Source,
+        portrait: Photos,
         speech: Source | None = None,
         *,
         timeout: float | None = None,
@@ -73,7 +76,7 @@ class SadTalkerClient(BaseClient):
     def coefficients(
         self,
         speech: Source | None,
-        portrait: Source,
+        portrait: Photos,
         *,
         timeout: float | None = None,
         request_id: str | None = None,
@@ -126,7 +129,7 @@ class SadTalkerClient(BaseClient):
 
     def _send(
         self,
-        portrait: Source,
+        portrait: Photos,
         speech: Source | None,
         options: Mapping[str, Any],
         timeout: float | None,

@@ -94,6 +94,8 @@ def from_server_text(text: str, url: str) -> SadTalkerError:
     name, colon, sentence = text.partition(": ")
     if colon and name in grpc.StatusCode.__members__:
         return _from_status(grpc.StatusCode[name], sentence, url)
+    if "shared memory pool" in text:
+        return _from_status(grpc.StatusCode.UNAVAILABLE, "its shared memory is full", url)
     if "Exceeds maximum queue size" in text or text.startswith(_UNAVAILABLE_TEXTS):
         return _from_status(grpc.StatusCode.UNAVAILABLE, text, url)
     return _from_status(grpc.StatusCode.INTERNAL, text, url)

@@ -1,7 +1,7 @@
 """Reading the files to send, within the upload limits, and writing the video that arrives."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from ._exceptions import InvalidInputError
 
 Source: TypeAlias = bytes | str | os.PathLike[str]
 """The bytes of a file, or the path of one."""
+Photos: TypeAlias = Source | Sequence[Source]
+"""A portrait, or 1 to 8 photos of one person, the portrait first."""
 
 _MIB = 2**20
 

@@ -24,6 +24,7 @@ from ._live_wire import (
 )
 
 WAITING_REQUESTS = 64  # of a blocking session, before `speak` waits
+ENDED = "the session has ended: begin another one"
 
 
 class AsyncLiveSession(AsyncIterator[LiveFrame]):
@@ -51,19 +52,19 @@ class AsyncLiveSession(AsyncIterator[LiveFrame]):
         Raises InvalidInputError at once for what cannot be sent, and the error that ended the session.
         """
         for request in speech_requests(self._session, pcm, rate):
-            await self._write(request)
+            await self._say(request)
 
     async def flush(self) -> None:
         """Say that the utterance is complete: nothing more need be waited for to show it."""
-        await self._write(control_request(self._session, "flush"))
+        await self._say(control_request(self._session, "flush"))
 
     async def interrupt(self) -> None:
         """Forget what was said and is not shown yet; the mouth closes."""
-        await self._write(control_request(self._session, "interrupt"))
+        await self._say(control_request(self._session, "interrupt"))
 
     async def end(self) -> None:
         """Show what was said, then end: iterating stops after the last frame."""
-        await self._write(control_request(self._session, "end"))
+        await self._say(control_request(self._session, "end"))
 
     def cancel(self) -> None:
         """End at once; iterating on raises AnimationCancelledError."""
@@ -117,6 +118,11 @@ class AsyncLiveSession(AsyncIterator[LiveFrame]):
             raise ProtocolError(f"{self._url} ended the stream in the middle of the session")
         return response
 
+    async def _say(self, request: Any) -> None:
+        if self._frames.ended:
+            raise AnimationCancelledError(ENDED)
+        await self._write(request)
+
     async def _write(self, request: Any) -> None:
         try:
             async with self._writing:
@@ -156,19 +162,19 @@ class LiveSession(Iterator[LiveFrame]):
     def speak(self, pcm: Pcm, rate: int) -> None:
         """Send a piece of speech; see `AsyncLiveSession.speak`. Waits while much is on its way."""
         for request in speech_requests(self._session, pcm, rate):
-            self._send(request)
+            self._say(request)
 
     def flush(self) -> None:
         """Say that the utterance is complete."""
-        self._send(control_request(self._session, "flush"))
+        self._say(control_request(self._session, "flush"))
 
     def interrupt(self) -> None:
         """Forget what was said and is not shown yet; the mouth closes."""
-        self._send(control_request(self._session, "interrupt"))
+        self._say(control_request(self._session, "interrupt"))
 
     def end(self) -> None:
         """Show what was said, then end."""
-        self._send(control_request(self._session, "end"))
+        self._say(control_request(self._session, "end"))
 
     def cancel(self) -> None:
         """End at once; iterating on raises AnimationCancelledError. May be called from another thread."""
@@ -204,6 +210,11 @@ class LiveSession(Iterator[LiveFrame]):
                 self._send(close_request(self._session))
             self._closed.set()
         raise StopIteration
+
+    def _say(self, request: Any) -> None:
+        if self._frames.ended:
+            raise AnimationCancelledError(ENDED)
+        self._send(request)
 
     def _send(self, request: Any) -> None:
         while True:

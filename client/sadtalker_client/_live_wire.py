@@ -25,20 +25,6 @@ KEEPALIVE_SECONDS = 8.0
 Pcm: TypeAlias = bytes | bytearray | memoryview | npt.NDArray[np.int16] | npt.NDArray[np.float32]
 """Mono speech: little-endian 16-bit samples as bytes, or an array [n] of int16, or of float32 in [-1, 1]."""
 
-FACE_OPTIONS = (
-    "pose_style",
-    "expression_scale",
-    "head_motion_scale",
-    "still",
-    "seed",
-    "blink",
-    "blink_rate",
-    "size",
-    "crop",
-    "face_index",
-    "enhance",
-    "speech_model",
-)
 LIVE_DATATYPES = {"look_ahead": "INT32", "pace": "BYTES", "idle": "BOOL", "format": "BYTES"}
 OUTPUTS = {
     "video": "BYTES",
@@ -124,7 +110,7 @@ def start_request(session: int, portrait: Source, options: Mapping[str, Any], li
     Raises InvalidInputError for a portrait that cannot be sent and options of a wrong type, and TypeError, as Python
     does, for an option that does not exist.
     """
-    if unknown := options.keys() - {*FACE_OPTIONS, *LIVE_DATATYPES}:
+    if unknown := options.keys() - LiveOptions.__annotations__.keys():
         raise TypeError(f"unexpected option: {', '.join(sorted(unknown))}")
     request = _request(session, "start")
     request.parameters["sequence_start"].bool_param = True

@@ -18,6 +18,9 @@ KeyFrames: TypeAlias = float | Sequence[tuple[float, float]]
 class Options(TypedDict, total=False):
     """Options of `animate`. The server's default applies to those left out or None; the server checks the ranges."""
 
+    photos: Sequence[Source] | None
+    """Up to 7 further photos of the same person: where the face is nearer to one of them than to the portrait (eyes
+    closed, mouth open, head turned), it is shown from that photo. Away from the face the picture is the portrait's."""
     pose_style: int | None
     """Learned style of head motion, 0 to 45."""
     expression_scale: float | None
@@ -72,6 +75,7 @@ class Options(TypedDict, total=False):
 
 
 DATATYPES = {
+    "photos": "BYTES",
     "pose_style": "INT32",
     "expression_scale": "FP32",
     "head_motion_scale": "FP32",
@@ -95,8 +99,11 @@ DATATYPES = {
     "face_index": "INT32",
     "enhance": "BYTES",
 }
+MAX_PHOTOS = 8  # of one person, the portrait included
 FILES = {"blink_reference", "pose_reference", "driving"}  # videos, sent as bytes
+PICTURES = {"photos"}  # sent as several elements of bytes
 SHAPES = {
+    "photos": (-1,),
     "yaw": (-1, 2),
     "pitch": (-1, 2),
     "roll": (-1, 2),
@@ -121,8 +128,10 @@ def pack_bytes(content: bytes) -> bytes:
 def pack_option(name: str, value: Any, limits: UploadLimits) -> tuple[tuple[int, ...], bytes]:
     """Return the shape and content of an option's tensor.
 
-    Raises InvalidInputError for a value of another type and for a video beyond `limits`.
+    Raises InvalidInputError for a value of another type and for a file beyond `limits`.
     """
+    if name in PICTURES:
+        return _pack_pictures(name, value, limits)
     if name in SHAPES:
         return _pack_array(name, value)
     datatype = DATATYPES[name]
@@ -139,6 +148,15 @@ def pack_option(name: str, value: Any, limits: UploadLimits) -> tuple[tuple[int,
         return (1,), struct.pack(PACKING[datatype], number)
     except (TypeError, ValueError, OverflowError, struct.error) as error:
         raise InvalidInputError(f"{name}: expected {_WORDS[datatype]}, got {value!r}") from error
+
+
+def _pack_pictures(name: str, value: Any, limits: UploadLimits) -> tuple[tuple[int, ...], bytes]:
+    if isinstance(value, bytes | str) or not isinstance(value, Sequence):
+        raise InvalidInputError(f"{name}: expected a sequence of files, got {type(value).__name__}")
+    if not 1 <= len(value) < MAX_PHOTOS:
+        raise InvalidInputError(f"{name}: expected 1 to {MAX_PHOTOS - 1} besides the portrait, got {len(value)}")
+    pictures = [read_source(f"photo {number}", source, limits.picture) for number, source in enumerate(value, 2)]
+    return (len(pictures),), b"".join(map(pack_bytes, pictures))
 
 
 def _pack_array(name: str, value: Any) -> tuple[tuple[int, ...], bytes]:

@@ -1,15 +1,15 @@
 """Requests to the model `sadtalker` and its responses, as protobuf messages; docs/protocol.md describes them."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from tritonclient.grpc import service_pb2
 
 from ._exceptions import InvalidInputError, ProtocolError, from_server_text
-from ._files import UNLIMITED, Source, UploadLimits, read_source
-from ._options import DATATYPES, PACKING, pack_bytes, pack_option
+from ._files import UNLIMITED, Photos, Source, UploadLimits, read_source
+from ._options import DATATYPES, MAX_PHOTOS, PACKING, pack_bytes, pack_option
 
 MODEL = "sadtalker"
 ACKNOWLEDGEMENT = "acknowledgement"  # request id of those; no answer comes, or an error that concerns no video
@@ -45,7 +45,7 @@ class Fragment:
 
 
 def build_request(
-    portrait: Source,
+    portrait: Photos,
     speech: Source | None,
     options: Mapping[str, Any],
     *,
@@ -58,6 +58,7 @@ def build_request(
     Raises InvalidInputError for files that cannot be sent and options of a wrong type, and TypeError, as Python does,
     for an option that does not exist.
     """
+    portrait, options = _with_photos(portrait, options)
     if unknown := options.keys() - DATATYPES.keys():
         raise TypeError(f"unexpected option: {', '.join(sorted(unknown))}")
     picture = read_source("portrait", portrait, limits.picture)
@@ -83,6 +84,18 @@ def build_request(
         request.inputs.add(name=name, datatype=datatype, shape=[1, *shape])
         request.raw_input_contents.append(content)
     return request
+
+
+def _with_photos(portrait: Photos, options: Mapping[str, Any]) -> tuple[Source, Mapping[str, Any]]:
+    """Return the portrait and the options, with photos of the same person behind the first one as an option."""
+    if isinstance(portrait, bytes | str) or not isinstance(portrait, Sequence):
+        return portrait, options
+    if options.get("photos") is not None:
+        raise InvalidInputError("photos: expected a list of portraits or this option, got both")
+    photos = cast(Sequence[Source], portrait)
+    if not 1 <= len(photos) <= MAX_PHOTOS:
+        raise InvalidInputError(f"portrait: expected 1 to {MAX_PHOTOS} photos, got {len(photos)}")
+    return photos[0], {**options, "photos": photos[1:] or None}
 
 
 class ResponseReader:

@@ -53,7 +53,7 @@ def produce(candidate: Candidate, clips: tuple[Clip, ...], folder: Path, advance
                 for warm in (False, True):
                     advance(f"{clip.name}{'' if warm else ', warming up'}")
                     begun, first, parts = time.perf_counter(), None, []
-                    animation = client.animate(portrait, clip.speech, **candidate.options)  # type: ignore[arg-type]
+                    animation = client.animate(portrait, clip.speech, **candidate.options)
                     for fragment in animation:
                         first = first or time.perf_counter() - begun
                         parts.append(fragment.data)

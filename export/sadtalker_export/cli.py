@@ -36,6 +36,7 @@ COMMANDS = (
     Command("tensorrt", "build TensorRT engines from the exported networks, on the GPU that runs them"),
     Command("parity", "compare the networks with reference figures"),
     Command("precision", "compare frames in reduced precision with frames in single precision"),
+    Command("calibrate", "write the renderer with its decoder in 8 bits, calibrated on portraits and recordings"),
     Command("flops", "count the arithmetic of every network"),
 )
 

@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="SadTalker gateway",
-        version=_version(),
+        version=installed_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
@@ -72,7 +72,8 @@ def _page_file(name: str) -> Callable[[], Awaitable[FileResponse]]:
     return answer
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Return the version of the package."""
     try:
         return version("sadtalker-triton")
     except PackageNotFoundError:  # run from a source tree that is not installed

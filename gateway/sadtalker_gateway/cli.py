@@ -1,19 +1,17 @@
 """The command `sadtalker-gateway`: serve the HTTP API and the page. Every setting is a flag; see `--help`."""
 
 import argparse
+import logging
 import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 
 import uvicorn
 from pydantic import ValidationError
 
-from .app import create_app
+from .app import create_app, installed_version
 from .settings import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, Settings
-
-STOP_SECONDS = 5  # in which answers under way may end
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,15 +27,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValidationError, ValueError, OSError) as error:
         print(f"sadtalker-gateway: {_plain(error)}", file=sys.stderr)
         return 2
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
-            timeout_graceful_shutdown=STOP_SECONDS,
+            timeout_graceful_shutdown=settings.stop_seconds,
             server_header=False,
-            log_level="warning",
-            proxy_headers=False,
+            log_level=settings.log_level,
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=settings.proxies,
         )
     )
     try:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _config_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("sadtalker-gateway", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('sadtalker-triton')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {installed_version()}")
     return parser
 
 

@@ -24,8 +24,6 @@ from .video_state import VideoStore
 if TYPE_CHECKING:
     from .chat import ChatEndpoint
 
-DRAIN_SECONDS = 5.0  # for which videos in progress may go on when the gateway stops
-
 
 class Gateway:
     """Everything that answers requests; `open` is its life."""
@@ -33,9 +31,12 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        roots = settings.triton_root_certificates
-        tls = TLS(root_certificates=roots) if settings.triton_tls or roots else None
-        self.client = AsyncSadTalkerClient(settings.triton_url, timeout=settings.triton_seconds, tls=tls)
+        tls = TLS(settings.triton_root_certificates, settings.triton_private_key, settings.triton_certificate)
+        self.client = AsyncSadTalkerClient(
+            settings.triton_url,
+            timeout=settings.triton_seconds,
+            tls=tls if settings.triton_tls or tls != TLS() else None,
+        )
         self.storage = Storage(settings.store, settings.store_options, settings.signed_url_seconds)
         self.videos = VideoStore(self.storage, settings.interrupted_after_seconds)
         self.synthesizer = _Measured(_synthesizer(settings), self.metrics)
@@ -53,7 +54,7 @@ class Gateway:
             yield
         finally:
             sweeper.cancel()
-            await self.jobs.close(DRAIN_SECONDS)
+            await self.jobs.close(self.settings.stop_seconds)
             await self.client.close()
 
     async def served_options(self) -> frozenset[str]:

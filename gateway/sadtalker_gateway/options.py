@@ -2,7 +2,7 @@
 
 Every name, type and line of help comes from there, so an option that the client learns is offered here, too. In a
 form, numbers, words and switches are plain fields; curves and lists are JSON, as in `yaw=[[0, 0], [2, 15]]`; videos
-are files.
+and further photos are files.
 """
 
 import ast
@@ -38,15 +38,25 @@ def _members(hint: Any) -> set[Any]:
     return {member for member in get_args(hint) if member is not types.NoneType}
 
 
+def _elements(hint: Any) -> set[Any]:
+    """Return what the elements of a sequence may be, given its type."""
+    return {kind for element in get_args(hint) for kind in (get_args(element) or (element,))}
+
+
 HINTS = get_type_hints(Options)
 DESCRIPTIONS = _descriptions()
 FILES = [name for name, hint in HINTS.items() if bytes in _members(hint)]
+FILE_LISTS = [
+    name
+    for name, hint in HINTS.items()
+    if name not in FILES and any(bytes in _elements(member) for member in _members(hint))
+]
 SCALARS = {
     name: next(iter(_members(hint)))
     for name, hint in HINTS.items()
     if len(_members(hint)) == 1 and next(iter(_members(hint))) in _SCALARS
 }
-STRUCTURED = [name for name in HINTS if name not in FILES and name not in SCALARS]
+STRUCTURED = [name for name in HINTS if name not in {*FILES, *FILE_LISTS, *SCALARS}]
 
 
 async def form_options(**fields: Any) -> dict[str, Any]:
@@ -63,6 +73,8 @@ async def form_options(**fields: Any) -> dict[str, Any]:
             value = _size(value) if name == "size" else _parsed(name, value) if name in STRUCTURED else value
         elif name in FILES:
             value = await value.read()
+        elif name in FILE_LISTS:
+            value = [await file.read() for file in value]
         options[name] = value
     return options
 
@@ -73,6 +85,8 @@ def _form_signature() -> inspect.Signature:
         help_text = DESCRIPTIONS.get(name)
         if name in FILES:
             annotation: Any = Annotated[UploadFile | None, File(description=help_text)]
+        elif name in FILE_LISTS:
+            annotation = Annotated[list[UploadFile] | None, File(description=help_text)]
         elif name == "size":
             annotation = Annotated[str | None, Form(description=f"{help_text} 256 or 256x256.", max_length=32)]
         elif name in STRUCTURED:
@@ -95,7 +109,7 @@ class _OptionsBody(BaseModel):
 def _body_fields() -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, hint in HINTS.items():
-        if name not in FILES:
+        if name not in {*FILES, *FILE_LISTS}:
             kind = _json_type(hint)
             fields[name] = (kind, Field(None, description=DESCRIPTIONS.get(name)))
     return fields

@@ -2,6 +2,7 @@
 
 import os
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ class Settings(BaseSettings):
 
     Every setting is a flag, an environment variable (SADTALKER_GATEWAY_ and its name in capitals) or a line of the TOML
     file that --config FILE names; the first of these that is there counts. Keys belong into the environment or the
-    file: flags can be seen by other users of a machine.
+    file: flags can be seen by other users of a machine. --version prints the version. Every video is marked as
+    AI-generated. The guide is gateway/README.md.
     """
 
     model_config = SettingsConfigDict(
@@ -37,15 +39,36 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0: any free one")
+    log_level: str = Field(
+        default="warning",
+        pattern="^(error|warning|info|debug)$",
+        description="what is written to stderr: error, warning, info (every request, without its headers) or debug",
+    )
     allowed_origins: list[str] = Field(
         default=[], description="origins whose pages may call the API (CORS); none by default"
     )
 
-    triton_url: str = Field(default="127.0.0.1:8001", description="gRPC address of the SadTalker server")
+    proxies: list[str] = Field(
+        default=[],
+        description="addresses or networks of reverse proxies, whose X-Forwarded-For tells who calls; without, callers "
+        "without a key share one rate behind a proxy",
+    )
+    stop_seconds: int = Field(
+        default=5, ge=0, description="how long answers, and then videos, under way may go on after SIGTERM"
+    )
+
+    triton_url: str = Field(
+        default="127.0.0.1:8001",
+        description="gRPC address of the SadTalker server; dns:///NAME:8001 spreads videos over a name's addresses",
+    )
     triton_tls: bool = Field(default=False, description="encrypt the connection to it")
     triton_root_certificates: Path | None = Field(
         default=None, description="PEM file of the authorities to trust for it"
     )
+    triton_certificate: Path | None = Field(
+        default=None, description="PEM chain with which the gateway identifies itself to it (mutual TLS)"
+    )
+    triton_private_key: Path | None = Field(default=None, description="its private key, PEM")
     triton_seconds: float = Field(
         default=900, gt=0, description="longest time for one sentence's or recording's animation"
     )
@@ -122,8 +145,11 @@ class Settings(BaseSettings):
 
     def model_post_init(self, _: Any) -> None:
         """Refuse settings that only make sense together."""
-        if (self.c2pa_certificate is None) != (self.c2pa_private_key is None):
-            raise ValueError("expected c2pa_certificate and c2pa_private_key together, got one of them")
+        for kind in ("c2pa", "triton"):
+            if (getattr(self, f"{kind}_certificate") is None) != (getattr(self, f"{kind}_private_key") is None):
+                raise ValueError(f"expected {kind}_certificate and {kind}_private_key together, got one of them")
+        for proxy in self.proxies:
+            ip_network(proxy)  # its ValueError says what is wrong
 
     @classmethod
     def settings_customise_sources(

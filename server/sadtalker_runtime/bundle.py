@@ -1,8 +1,10 @@
 """A bundle: the files of one export, packed small, for a wheel or a checkout to carry.
 
-It holds the manifest and, for each of its files, `<model>/<file>.xz`: the graph without the record of what it was made
-from, which is in the manifest, too. So when the exporter's sources change but its graphs do not, a line of text changes
-here and no packed file. Unpacking appends the record again and gives back the exported file, byte for byte.
+It holds the manifest and, for each of its models, `<model>.xz`: the model's graphs one after the other, in the
+manifest's order, without the record of what they were made from, which is in the manifest, too. A graph in bf16 has the
+weights of the one in fp32 before it, and together they take no more than one. When the exporter's sources change but
+its graphs do not, a line of text changes here and no packed file. Unpacking appends the record again and gives back the
+exported files, byte for byte.
 """
 
 import hashlib
@@ -31,29 +33,28 @@ class BundledFile(NamedTuple):
 
 
 def pack(repository: Path, bundle: Path) -> Manifest:
-    """Pack the files that a repository's manifest lists (an export in fp32 or fp16); return the manifest.
+    """Pack the files that a repository's manifest lists; return the manifest.
 
-    A file whose graph the bundle already holds is left alone, so that it stays the same for version control.
+    A model whose graphs the bundle already holds is left alone, so that its file stays the same for version control.
 
     Raises `ManifestError` where there is no manifest, `BundleError` where a file is not the one that it describes.
     """
     manifest = read_manifest(repository)
-    record = _record(manifest)
     wanted = set()
     for model, files in manifest.models.items():
+        graphs = b""
         for name, entry in files.items():
             path = repository / model / "1" / name
-            content = path.read_bytes()
+            content, record = path.read_bytes(), _record(manifest, name)
             _check(path, content, entry)
             if not content.endswith(record):
                 raise BundleError(f"{path} does not end with the record of its export")
-            graph = content.removesuffix(record)
-            packed = bundle / model / f"{name}.xz"
-            if not packed.is_file() or lzma.decompress(packed.read_bytes()) != graph:
-                packed.parent.mkdir(parents=True, exist_ok=True)
-                packed.write_bytes(lzma.compress(graph, lzma.FORMAT_XZ, filters=_FILTERS))
-            wanted.add(packed)
-    for packed in set(bundle.glob("*/*.xz")) - wanted:
+            graphs += content.removesuffix(record)
+        packed = bundle / f"{model}.xz"
+        if not packed.is_file() or lzma.decompress(packed.read_bytes()) != graphs:
+            packed.write_bytes(lzma.compress(graphs, lzma.FORMAT_XZ, filters=_FILTERS))
+        wanted.add(packed)
+    for packed in set(bundle.glob("*.xz")) - wanted:
         packed.unlink()
     write_manifest(bundle, manifest)
     return manifest
@@ -65,14 +66,19 @@ def unpack(bundle: Path, manifest: Manifest) -> Iterator[BundledFile]:
     Raises `BundleError` at a file that is missing or damaged.
     """
     for model, files in manifest.models.items():
+        packed = bundle / f"{model}.xz"
+        try:
+            graphs = lzma.decompress(packed.read_bytes())
+        except (OSError, lzma.LZMAError) as error:
+            raise BundleError(f"{packed} cannot be read ({error})") from error
+        begin = 0
         for name, entry in files.items():
-            packed = bundle / model / f"{name}.xz"
-            try:
-                content = lzma.decompress(packed.read_bytes()) + _record(manifest)
-            except (OSError, lzma.LZMAError) as error:
-                raise BundleError(f"{packed} cannot be read ({error})") from error
+            record = _record(manifest, name)
+            end = begin + entry.bytes - len(record)
+            content = graphs[begin:end] + record
             _check(packed, content, entry)
             yield BundledFile(model, name, content)
+            begin = end
 
 
 def _check(path: Path, content: bytes, entry: ExportedFile) -> None:
@@ -80,12 +86,11 @@ def _check(path: Path, content: bytes, entry: ExportedFile) -> None:
         raise BundleError(f"{path} is not the file that its manifest describes")
 
 
-def _record(manifest: Manifest) -> bytes:
+def _record(manifest: Manifest, file: str) -> bytes:
     """Return the provenance as the end of an ONNX file: serialised messages of Protocol Buffers may be concatenated."""
-    provenance = manifest.provenance(manifest.precision)
     return b"".join(
         _field(_METADATA_PROPS, _field(1, (METADATA + key).encode()) + _field(2, value.encode()))
-        for key, value in provenance.items()
+        for key, value in manifest.provenance(file).items()
     )
 
 

@@ -3,6 +3,9 @@
 REFUSED = "INVALID_ARGUMENT: "
 """Begins the message of a refused request: calls between models and streams carry a message, but no status."""
 
+UNAVAILABLE = "UNAVAILABLE: "
+"""Begins the message of what another server, or this one later, may do."""
+
 EXCERPT = 80
 """Characters of anything the caller sent that a message repeats at most."""
 
@@ -18,6 +21,11 @@ class CallError(RuntimeError):
     def refused(self) -> bool:
         """Whether the called model refused its input, as opposed to having failed."""
         return str(self).startswith(REFUSED)
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether the server lacks something, as opposed to having failed."""
+        return str(self).startswith(UNAVAILABLE)
 
 
 def excerpt(value: object) -> str:

@@ -1,19 +1,20 @@
 """`make generate`, or `python -m sadtalker_runtime.generate`: writes what is derived from declarations into a checkout.
 
-From `option_table`: the inputs of `model_repository/sadtalker/config.pbtxt` and the tables in README.md and
-docs/options.md. From `version`: that configuration's parameter `version`. From `configurations.variants`: every
-`model_repository/*/configs/*.pbtxt` (one that means the same as another is a link to it) and docs/configurations.md.
+From `option_table`: the inputs of `sadtalker` and `sadtalker_live` in their `config.pbtxt`, and the tables in
+README.md, docs/options.md and docs/live.md. From `version`: the parameter `version` of `sadtalker`. From
+`configurations.variants`: every `model_repository/*/configs/*.pbtxt` (one that means the same as another is a link to
+it) and docs/configurations.md.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sadtalker_runtime.configurations.pbtxt import ConfigText
 from sadtalker_runtime.configurations.variants import VARIANTS, variants_of
-from sadtalker_runtime.option_table import OPTIONS, Option
+from sadtalker_runtime.option_table import FACE_OPTIONS, LIVE_OPTIONS, OPTIONS, Option
 from sadtalker_runtime.version import VERSION
 
 COMMANDS = {"poster": "poster", "coefficients_only": "coefficients"}
@@ -33,6 +34,9 @@ def configurations(repository: Path) -> dict[Path, str | Path]:
                 f'parameters {{ key: "version" value: {{ string_value: "{VERSION}" }} }}',
             )
             files[path] = str(config)
+        elif model == "sadtalker_live":
+            config = config.put("input", live_inputs_text())
+            files[path] = str(config)
         for name, variant in variants_of(model, config).items():
             target = path.parent / "configs" / f"{name}.pbtxt"
             files[target] = Path(f"{variant}.pbtxt") if isinstance(variant, str) else str(variant)
@@ -41,19 +45,28 @@ def configurations(repository: Path) -> dict[Path, str | Path]:
 
 def inputs_text() -> str:
     """Return the inputs of the model `sadtalker`, as its configuration lists them."""
-    lines = ['  { name: "image" data_type: TYPE_STRING dims: [ 1 ] }']
-    lines.append('  { name: "audio" data_type: TYPE_STRING dims: [ 1 ] optional: true }')
-    for option in OPTIONS.values():
-        datatype = _TRITON_TYPES.get(option.datatype, option.datatype)
-        dims = ", ".join(map(str, option.dims))
-        lines.append(f'  {{ name: "{option.name}" data_type: TYPE_{datatype} dims: [ {dims} ] optional: true }}')
-    return "input [\n" + ",\n".join(lines) + "\n]"
+    return _inputs(_input("image", "BYTES", (1,), optional=False), _input("audio", "BYTES", (1,)), *_options(OPTIONS))
+
+
+def live_inputs_text() -> str:
+    """Return the inputs of the model `sadtalker_live`, as its configuration lists them."""
+    return _inputs(
+        _input("image", "BYTES", (1,)),
+        *_options(LIVE_OPTIONS),
+        *_options(FACE_OPTIONS),
+        _input("pcm", "INT16", (-1,)),
+        _input("samples", "FP32", (-1,)),
+        _input("rate", "INT32", (1,)),
+        _input("control", "BYTES", (1,)),
+        _input("received", "INT32", (1,)),
+    )
 
 
 def documents(root: Path) -> dict[Path, str]:
     """Return the documents with tables in them, as they must be."""
     tables = {
-        root / "README.md": ("options", _short_table()),
+        root / "README.md": ("options", _short_table(OPTIONS)),
+        root / "docs" / "live.md": ("options", _short_table(LIVE_OPTIONS) + f"\n\nand, as of a video, {_names()}."),
         root / "docs" / "options.md": ("options", _long_table()),
         root / "docs" / "configurations.md": ("variants", _variants_table()),
     }
@@ -91,8 +104,29 @@ def is_current(path: Path, wanted: str | Path) -> bool:
     return path.is_file() and path.read_text() == wanted
 
 
-def _short_table() -> str:
-    rows = [f"| `{option.name}` | {_values(option)} | {_default(option)} |" for option in OPTIONS.values()]
+def _inputs(*lines: str) -> str:
+    return "input [\n" + ",\n".join(lines) + "\n]"
+
+
+def _input(name: str, datatype: str, dims: Sequence[int], optional: bool = True) -> str:
+    """Return one input, its type named as in a request."""
+    shape = ", ".join(map(str, dims))
+    end = " optional: true" if optional else ""
+    return f'  {{ name: "{name}" data_type: TYPE_{_TRITON_TYPES.get(datatype, datatype)} dims: [ {shape} ]{end} }}'
+
+
+def _options(options: Mapping[str, Option]) -> list[str]:
+    return [_input(option.name, option.datatype, option.dims) for option in options.values()]
+
+
+def _names() -> str:
+    """Return the options that live sessions share with videos, as a list in a sentence."""
+    *names, last = (f"`{name}`" for name in FACE_OPTIONS)
+    return f"{', '.join(names)} and {last}"
+
+
+def _short_table(options: Mapping[str, Option]) -> str:
+    rows = [f"| `{option.name}` | {_values(option)} | {_default(option)} |" for option in options.values()]
     return "\n".join(["| option | values | default |", "|---|---|---|", *rows])
 
 
@@ -127,6 +161,8 @@ def _flag(option: Option) -> str:
     if option.name in COMMANDS:
         return f"sadtalker {COMMANDS[option.name]}"
     flag = option.name.replace("_", "-")
+    if option.kind == "files":
+        flag = flag.removesuffix("s")  # given once for each
     return f"--no-{flag}" if option.default is True else f"--{flag}"
 
 

@@ -16,6 +16,8 @@ FORMAT = 2
 METADATA = "sadtalker."
 """Prefix of the keys under which an exported file says what it was made from."""
 PORTABLE = "portable"
+BF16_MODEL = "model_bf16.onnx"
+"""File of a network in the form that is computed in bf16; it lies beside the one in fp32."""
 
 
 class ManifestError(Exception):
@@ -51,12 +53,18 @@ class Manifest:
     gates: Mapping[str, bool] = field(default_factory=dict)
     """Reduced precision -> whether these weights passed its gate; one that was not judged is not here."""
 
-    def provenance(self, precision: str) -> dict[str, str]:
-        """Return what a file of this export says of itself, in this order; the precision is that of the file."""
+    def precision_of(self, file: str) -> str:
+        """Return the precision of a file of this export: a bf16 export has files in fp32, too."""
+        if file == BF16_MODEL:
+            return "bf16"
+        return "fp16" if self.precision == "fp16" else "fp32"
+
+    def provenance(self, file: str) -> dict[str, str]:
+        """Return what a file of this export says of itself, in this order."""
         return {
             "preset": self.preset,
             "weights": self.weights,
-            "precision": precision,
+            "precision": self.precision_of(file),
             "size": str(self.size),
             "exporter": self.exporter,
             **({} if self.tactics == PORTABLE else {"tactics": self.tactics}),

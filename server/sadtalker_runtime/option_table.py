@@ -1,27 +1,30 @@
 """The one declaration of what a request may ask for: names, types, ranges, units, defaults, a line of help.
 
-`options.Options` validates by it; `python -m sadtalker_runtime.generate` writes the inputs of
-`model_repository/sadtalker/config.pbtxt`, the tables in README.md and docs/options.md from it; tests compare the
-client's types and command-line flags with it. Nothing but the standard library is imported here.
+`options.Options` and `live.options.LiveOptions` validate by it; `python -m sadtalker_runtime.generate` writes the
+inputs of `sadtalker` and `sadtalker_live` in the model repository, the tables in README.md, docs/options.md and
+docs/live.md from it; tests compare the client's types and command-line flags with it. Nothing but the standard library
+is imported here.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["number", "flag", "choice", "text", "curve", "times", "coefficients", "file"]
+Kind: TypeAlias = Literal["number", "flag", "choice", "text", "curve", "times", "coefficients", "file", "files"]
 
+MAX_PHOTOS = 8
+"""Most photos of one person, the portrait included."""
 MAX_KEY_FRAMES = 10_000
 """Longest curve, and most blinks, of one request."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One optional input of the model `sadtalker`.
+    """One optional input of the models `sadtalker` or `sadtalker_live`.
 
     kind: number, a scalar; flag, true or false; choice, one of `choices`; text, a name that the server knows; curve,
     key frames [n, 2] of seconds and `unit`; times, seconds [n]; coefficients, an array [frames, 70]; file, the bytes
-    of a video file.
+    of a video file; files, those of several pictures.
     """
 
     name: str
@@ -46,7 +49,7 @@ class Option:
     @property
     def dims(self) -> tuple[int, ...]:
         """Shape of the tensor without its batch axis, -1 for any length."""
-        return {"curve": (-1, 2), "times": (-1,), "coefficients": (-1, 70)}.get(self.kind, (1,))
+        return {"curve": (-1, 2), "times": (-1,), "coefficients": (-1, 70), "files": (-1,)}.get(self.kind, (1,))
 
     @property
     def expected(self) -> str:
@@ -54,9 +57,9 @@ class Option:
         if self.choices:
             return (" or " if len(self.choices) == 2 else ", ").join(self.choices)
         if math.isfinite(self.high):
-            unit = f" {self.unit}" if self.unit else ""
-            return f"{self.low:g} to {self.high:g}{unit}"
-        text = f"{self.unit or 'a number'} from {self.low:g} on"
+            text = f"{self.low:g} to {self.high:g}{f' {self.unit}' if self.unit else ''}"
+        else:
+            text = f"{self.unit or 'a number'} from {self.low:g} on"
         return text + (f", or {self.special[0]} for {self.special[1]}" if self.special else "")
 
     def accepts(self, value: float) -> bool:
@@ -73,6 +76,14 @@ def _angle(name: str, help: str) -> Option:
 OPTIONS = {
     option.name: option
     for option in (
+        Option(
+            "photos",
+            "files",
+            "BYTES",
+            f"up to {MAX_PHOTOS - 1} further photos of the same person, shown where they are nearer to the face's "
+            "expression and pose",
+            absent="the portrait alone",
+        ),
         Option("pose_style", "number", "INT32", "manner of moving the head", 0, 45, default=0),
         Option("expression_scale", "number", "FP32", "strength of the expression, 1 is natural", 0, 3, default=1.0),
         Option("head_motion_scale", "number", "FP32", "how far the head moves, 1 is natural", 0, 3, default=1.0),
@@ -160,3 +171,58 @@ OPTIONS = {
         ),
     )
 }
+"""Options of a video, the model `sadtalker`."""
+
+FACE_OPTIONS = {
+    name: OPTIONS[name]
+    for name in (
+        "pose_style",
+        "expression_scale",
+        "head_motion_scale",
+        "still",
+        "seed",
+        "blink",
+        "blink_rate",
+        "size",
+        "crop",
+        "face_index",
+        "enhance",
+        "speech_model",
+    )
+}
+"""Those that a live session has, too."""
+
+LIVE_OPTIONS = {
+    option.name: option
+    for option in (
+        Option(
+            "look_ahead",
+            "number",
+            "INT32",
+            "speech that must be known beyond the five frames that are rendered together; 4 suffice for the expression",
+            0,
+            13,  # what the renderer sees
+            "frames",
+            default=4,
+            special=(-1, "all that a recording's frame would have seen"),
+        ),
+        Option(
+            "pace",
+            "choice",
+            "BYTES",
+            "realtime: a frame every 40 ms, whatever happens; fast: frames of speech as soon as they are known",
+            choices=("realtime", "fast"),
+            default="realtime",
+        ),
+        Option("idle", "flag", "BOOL", "move while nothing is said, at pace realtime, or hold still", default=True),
+        Option(
+            "format",
+            "choice",
+            "BYTES",
+            "rgb24: rows of pixels; jpeg: a file per frame; mp4: one endless fragmented file with sound",
+            choices=("rgb24", "jpeg", "mp4"),
+            default="jpeg",
+        ),
+    )
+}
+"""Options of a live session alone, the model `sadtalker_live`."""

@@ -21,12 +21,14 @@ MIN_IDLE = OPTIONS["idle"].low
 class Options:
     """Options of one video; `option_table.OPTIONS` says what each means and which values it may have.
 
-    Key frames (yaw, pitch, roll) are float32 [n, 2] of increasing seconds and degrees, blink times float32 [n] seconds.
+    `photos` are encoded pictures besides the portrait. Key frames (yaw, pitch, roll) are float32 [n, 2] of increasing
+    seconds and degrees, blink times float32 [n] seconds.
 
     Raises:
         InputError: a value is out of range or contradicts another; the message names it.
     """
 
+    photos: tuple[bytes, ...] | None = None
     pose_style: int = 0
     expression_scale: float = 1.0
     head_motion_scale: float = 1.0
@@ -54,7 +56,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for option in OPTIONS.values():
-            _check(option, getattr(self, option.name))
+            check_option(option, getattr(self, option.name))
         self._check_blinks()
         if self.coefficients is not None:
             if not np.isfinite(self.coefficients).all():
@@ -91,7 +93,7 @@ class Options:
             raise InputError(f"blink: expected at most one of {', '.join(given)}, got {asked}")
 
 
-def _check(option: Option, value: Any) -> None:
+def check_option(option: Option, value: Any) -> None:
     """Raise InputError for a value outside the option's range; an absent one is in order."""
     if value is None:
         return

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -36,7 +36,8 @@ def initialize(
     """Write what is missing in `repository`: every configuration, and the demo's networks if it has none.
 
     Nothing that is there is changed or removed unless `force` is given: then files that differ from the packages' are
-    replaced, and so are incomplete networks and other demo networks, but never complete ones of other weights.
+    replaced, and so are incomplete networks and other demo networks, but never complete ones of other weights. Where
+    the demo's networks were exported for fewer precisions, the files of the others are added.
 
     Args:
         repository: a new or empty folder, or a repository that was written by this function or belongs to a checkout.
@@ -56,7 +57,7 @@ def initialize(
     differing = [path for path in ordered if _differs(repository / path, texts[path])]
 
     present = _present(repository)
-    replaceable = present is None or (force and present.preset == demo.preset)
+    replaceable = present is None or (force and present.preset == demo.preset) or _completes(demo, present)
     networks = dict(demo.paths(repository)) if replaceable and present != demo else {}
     if present is None:
         unlisted = [p for p in repository.glob(_NETWORKS) if p not in networks or _digest(p) != networks[p].sha256]
@@ -85,7 +86,7 @@ def initialize(
             raise LaunchError(f"this installation is incomplete: {error}") from error
         write_manifest(repository, demo)
         written += 1
-    held = demo if present is None or networks else present
+    held = demo if present is None or replaceable else present
     return Initialized(written, held, kept=held != demo)
 
 
@@ -119,6 +120,16 @@ def _present(repository: Path) -> Manifest | None:
     except ManifestError:
         return None
     return manifest if manifest.is_complete(repository) else None
+
+
+def _completes(demo: Manifest, present: Manifest) -> bool:
+    """Return whether a repository has these very networks, and the packages their files for more precisions."""
+    same = replace(present, precision=demo.precision, gates=demo.gates, models=demo.models) == demo
+    return same and all(
+        demo.models.get(model, {}).get(name) == entry
+        for model, files in present.models.items()
+        for name, entry in files.items()
+    )
 
 
 def _differs(path: Path, content: bytes) -> bool:

@@ -38,6 +38,13 @@ class Installation:
     environment: dict[str, str]
 
 
+def has_native_backend(choice: str) -> bool:
+    """Return whether the tritonserver that `choice` names brings Triton's own ONNX Runtime backend."""
+    if choice == "auto":
+        choice = shutil.which("tritonserver") or "embedded"
+    return choice != "embedded" and (Path(choice).resolve().parent.parent / "backends" / "onnxruntime").exists()
+
+
 def find_tritonserver(choice: str, folder: Path) -> Installation:
     """Return the tritonserver that `choice` names: "auto" (PATH first), "embedded", or the path of a binary.
 
@@ -53,7 +60,7 @@ def find_tritonserver(choice: str, folder: Path) -> Installation:
         raise LaunchError(f"tritonserver: {choice} is no executable file")
     own = binary.parent.parent / "backends"
     backends = None
-    if not (own / "onnxruntime").exists():
+    if not has_native_backend(choice):
         for backend in own.glob("*/"):
             (folder / backend.name).symlink_to(backend)
         backends = _add_onnxruntime(folder)

@@ -2,7 +2,8 @@
 
 From SIGTERM on tritonserver refuses what its own models ask of each other, and a model whose process is dead never
 answers, so every video would fail or hang at its next chunk. The model counts its videos on the metrics page and
-reads its orders from the file that SADTALKER_DRAIN_FILE names; where there is no file there is no order.
+reads its orders from the file that SADTALKER_DRAIN_FILE names; NONE, and no file, is no order. An order overwrites the
+one before it in place, which asks for no new block of a disk that may be full.
 """
 
 import re
@@ -14,6 +15,8 @@ from pathlib import Path
 from sadtalker_server._http import get
 
 ORDERS_FILE = "SADTALKER_DRAIN_FILE"
+NONE = "carry on"
+"""Make videos."""
 DRAIN = "draining"
 """Refuse new videos, finish the others."""
 STOP = "stopping"
@@ -23,13 +26,20 @@ BREAK = "broken"
 _ORDERS = (DRAIN, STOP, BREAK)
 
 _VIDEOS = re.compile(
-    r"^(?:sadtalker_videos_in_flight|sadtalker_live_sessions"
+    r"^(?:sadtalker_videos_in_flight|sadtalker_videos_waiting|sadtalker_live_sessions"
     r'|nv_inference_pending_request_count\{model="sadtalker",[^}]*\}) (\S+)$',
     re.MULTILINE,
 )
 _POLL_SECONDS = 0.2
 _END_SECONDS = 2.0  # the model reads its orders twice a second
 _UNTIL_READ_SECONDS = 0.7
+
+
+def write_order(file: Path, order: str) -> None:
+    """Write an order, in place where there is one. Who reads it before the rest is cut off reads no order."""
+    with file.open("r+" if file.exists() else "w") as orders:
+        orders.write(order)
+        orders.truncate()
 
 
 class Videos:
@@ -44,9 +54,7 @@ class Videos:
         with self._lock:
             if _ORDERS.index(order) >= self._gravest:
                 self._gravest = _ORDERS.index(order)
-                new = self._orders.with_suffix(".new")
-                new.write_text(order)
-                new.rename(self._orders)
+                write_order(self._orders, order)
 
     def page(self) -> str:
         """Return tritonserver's metrics page; empty where there is none."""

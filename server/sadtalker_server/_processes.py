@@ -3,6 +3,7 @@
 tritonserver neither restarts nor reports a model's process that dies, and may leave it behind as a zombie.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,19 +23,39 @@ class Stub:
 
 def find_stubs(parent: int) -> list[Stub]:
     """Return the living stubs whose parent is the process `parent`; what the stubs start is their own affair."""
-    stubs = []
+    return [stub for stub, stubs_parent, _ in _all_stubs() if stubs_parent == parent]
+
+
+def find_orphans(region_prefix: str) -> list[int]:
+    """Return the process ids of living stubs with such regions whose parent, tritonserver, is dead.
+
+    A stub ends with its tritonserver, but not always: where that is killed while a model computes, one thread of the
+    stub waits for ever for its answer to be taken, and keeps from Python the other one, which would end it
+    (python_backend of 2.51: `Stub::ProcessRequests` and `Stub::~Stub`).
+    """
+    return [
+        stub.pid
+        for stub, parent, arguments in _all_stubs()
+        if arguments[1].startswith(region_prefix) and arguments[4] != str(parent)
+    ]
+
+
+def _all_stubs() -> Iterator[tuple[Stub, int, list[str]]]:
+    """Yield the living stubs, each with its parent and its arguments.
+
+    These are the model's file, the name of the shared memory, its size and its growth, tritonserver's process id, ...
+    """
     for folder in _PROC.glob("[0-9]*"):
         pid = int(folder.name)
-        if (stat := _stat(pid)) is None or stat.parent != parent or not stat.alive:
+        if (stat := _stat(pid)) is None or not stat.alive:
             continue
         try:
             command = (folder / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
-        if Path(command[0]).name == _STUB:
-            model = Path(command[1]).parents[1].name  # its first argument is <model>/<version>/<file>
-            stubs.append(Stub(pid, stat.start_ticks, model))
-    return stubs
+        if Path(command[0]).name == _STUB and len(command) > 5:
+            model = Path(command[1]).parents[1].name  # the file is <model>/<version>/<file>
+            yield Stub(pid, stat.start_ticks, model), stat.parent, command[1:]
 
 
 def is_alive(stub: Stub) -> bool:

@@ -3,20 +3,22 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 
 from sadtalker_server._backend_check import check_configurations
-from sadtalker_server._errors import LaunchError
+from sadtalker_server._errors import LaunchError, unwritable
 from sadtalker_server._front import Front, Page
 from sadtalker_server._installation import Installation, find_tritonserver
 from sadtalker_server._log import Log, loaded_models
-from sadtalker_server._orders import BREAK, ORDERS_FILE, Videos
+from sadtalker_server._orders import BREAK, NONE, ORDERS_FILE, STOP, Videos, write_order
 from sadtalker_server._ports import choose_ports
 from sadtalker_server._precision import AUTO, fastest_configuration
 from sadtalker_server._repository import Repository, check_repository, link_models
 from sadtalker_server._restriction import choose_key, key_headers, restriction
+from sadtalker_server._shared_memory import SharedMemory, check_shared_memory
 from sadtalker_server._tritonserver import Tritonserver
 from sadtalker_server._workspace import Workspace, sweep
 
@@ -24,6 +26,7 @@ _GRACE_SECONDS = 15.0  # for unloading models, after the exit timeout that Trito
 _STARTS = 3  # all but the last may fail by chance
 _BREAKING_SECONDS = 10.0  # of the watch, for ending the videos and killing the rest
 _LOOPBACK = "127.0.0.1"
+_SHARED_MEMORY = "shared memory"  # among what is dead
 
 
 class Server:
@@ -94,6 +97,7 @@ class Server:
         self._dead: list[str] = []
         self._restarts = 0
         self._ended, self._unwatch = threading.Event(), threading.Event()
+        self._shared_memory = SharedMemory()
         self.stopped_cleanly = False  # no request was cut
 
     @property
@@ -138,13 +142,19 @@ class Server:
 
     def __enter__(self) -> "Server":
         if self._model_config_name == AUTO:
-            self._model_config_name = fastest_configuration(self._model_repository)
+            self._model_config_name = fastest_configuration(self._model_repository, tritonserver=self._tritonserver)
         self.repository: Repository = check_repository(self._model_repository, self._model_config_name)
         if not self._open_protocols:
             self._admin_key = choose_key(self._admin_key)
         self._ports = choose_ports(self._host, self._ports)
         sweep()
-        self._workspace = Workspace()
+        check_shared_memory()
+        try:
+            self._workspace = Workspace()
+        except OSError as error:
+            if told := unwritable(error):
+                raise told from error
+            raise
         self._front: Front | None = None
         try:
             if self.repository.not_installed:
@@ -160,8 +170,10 @@ class Server:
             habits = {"/v2/health/live": self._live, "/v2/health/ready": self._ready}  # Triton's own paths
             self._front = Front(self._host, self._ports["HTTP"], {**probes, **habits}, {"/metrics": self._metrics})
             self._start()
-        except BaseException:
+        except BaseException as error:
             self._clean_up()
+            if told := unwritable(error):
+                raise told from error
             raise
         return self
 
@@ -200,11 +212,13 @@ class Server:
         """Start tritonserver again, on the same ports, once `wait` has returned; raises LaunchError."""
         self._restarts += 1
         self._phase, self._dead, self._videos = "starting", [], None
-        (self._workspace.path / "orders").unlink(missing_ok=True)
         try:
+            check_shared_memory()
             self._start()
-        except LaunchError:
+        except (LaunchError, OSError) as error:
             self._dead = ["tritonserver"]
+            if told := unwritable(error):
+                raise told from error
             raise
 
     @property
@@ -212,6 +226,8 @@ class Server:
         """The death that broke the server, in words; None while everything lives."""
         if not self._dead:
             return None
+        if self._dead == [_SHARED_MEMORY]:
+            return self._shared_memory.describe()
         if self._dead == ["tritonserver"]:
             return f"tritonserver ended by itself (exit code {self.exit_code})"
         return f"the process of {', '.join(dict.fromkeys(self._dead))} died"
@@ -228,7 +244,9 @@ class Server:
 
     def _start(self) -> None:
         """Start tritonserver, again where that fails by chance, and watch it once it is ready."""
-        environment = {**self._installation.environment, ORDERS_FILE: str(self._workspace.path / "orders")}
+        orders = self._workspace.path / "orders"
+        write_order(orders, NONE)
+        environment = {**self._installation.environment, ORDERS_FILE: str(orders)}
         grpc_port = self._ports["gRPC"] if "--allow-grpc=false" not in self._extra_arguments else None
         for left in reversed(range(_STARTS)):
             metrics_port: int | None = choose_ports(_LOOPBACK, {"metrics": 0})["metrics"]
@@ -247,18 +265,22 @@ class Server:
                 self._workspace.remove_regions()
                 if not (left and by_chance):
                     raise
-        self._videos = Videos(self._workspace.path / "orders", _LOOPBACK, metrics_port)
+        self._videos = Videos(orders, _LOOPBACK, metrics_port)
         self._ended.clear()
         self._unwatch = threading.Event()
         self._phase = "ready"
         threading.Thread(target=self._watch, args=(run, self._videos), name="watch", daemon=True).start()
 
     def _watch(self, run: Tritonserver, videos: Videos) -> None:
-        """Handle a process's death: have the videos ended where a model is left to do so, then kill the rest."""
-        if dead := run.watch(self._unwatch):
+        """Handle a process's death: have the videos ended where a model is left to do so, then kill the rest.
+
+        Shared memory that stays full is as good as a death: only the end of all processes frees it.
+        """
+        if dead := run.watch(self._unwatch, lambda: [_SHARED_MEMORY] if self._shared_memory.is_given_up() else []):
             self._dead = dead
             if not {"tritonserver", "sadtalker"} & set(dead):
-                videos.end(BREAK)
+                with suppress(OSError):  # a disk may be broken, too; the callers see their connections close
+                    videos.end(STOP if dead == [_SHARED_MEMORY] else BREAK)
             run.kill()
             self._workspace.remove_regions()
             self._ended.set()
@@ -278,6 +300,7 @@ class Server:
             "allow-http": "false",
             "grpc-address": self._host,
             "grpc-port": self._ports["gRPC"],
+            "grpc-infer-allocation-pool-size": 0,  # kept for reuse, 16 requests keep their buffers: of uploads, even
             "metrics-address": _LOOPBACK,
             "metrics-port": metrics_port,
             "metrics-config": "histogram_latencies=true",
@@ -321,9 +344,14 @@ class Server:
 
     def _ready(self) -> Page:
         """Return readiness: a video that comes now is made. Looks at the processes themselves, so it is never late."""
-        if self._phase == "ready" and not self._dead and not self._running.dead():
-            return Page(HTTPStatus.OK, "ready\n")
-        state = "a process died" if self._phase == "ready" else self._phase
+        state = self._phase
+        if state == "ready":
+            if self._dead or self._running.dead():
+                state = "a process died"
+            elif self._shared_memory.is_full():
+                state = self._shared_memory.describe()
+            else:
+                return Page(HTTPStatus.OK, "ready\n")
         return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.failure or state}\n")
 
     def _metrics(self) -> Page:

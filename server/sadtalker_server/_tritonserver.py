@@ -80,10 +80,10 @@ class Tritonserver:
             return ["tritonserver"]
         return [stub.model for stub in self._stubs if not is_alive(stub)]
 
-    def watch(self, stop: threading.Event) -> list[str]:
-        """Return what is dead as soon as something is; empty once `stop` is set."""
+    def watch(self, stop: threading.Event, others: Callable[[], list[str]]) -> list[str]:
+        """Return what is dead, or what `others` names, as soon as something is; empty once `stop` is set."""
         while not stop.wait(_POLL_SECONDS):
-            if dead := self.dead():
+            if dead := self.dead() or others():
                 return dead
         return []
 

@@ -9,13 +9,18 @@ import fcntl
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
+
+from sadtalker_server._processes import find_orphans
 
 _PREFIX = "sadtalker-server-"
 _SHARED_MEMORY = Path("/dev/shm")
 _REGION_PREFIX = "sadtalker_"
+_ORPHAN_SECONDS = 2.0  # for the kernel to take back what a killed process held
 
 
 class Workspace:
@@ -43,21 +48,38 @@ class Workspace:
 
 
 def sweep() -> list[Path]:
-    """Remove the folders, and the shared memory, of launchers of which no process lives; returns the folders."""
+    """Remove the folders, and the shared memory, of launchers of which no process lives; returns the folders.
+
+    Processes of models whose launcher and tritonserver are dead are killed first.
+    """
     swept = []
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/"):
         with suppress(OSError):  # another's, just being made, or just being swept
             owner = os.open(folder / "owner", os.O_RDWR | os.O_NOFOLLOW)
             try:
-                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 prefix = os.read(owner, 100).decode(errors="replace")
-                if prefix.startswith(_REGION_PREFIX) and prefix[len(_REGION_PREFIX) :].replace("_", "").isalnum():
+                known = prefix.startswith(_REGION_PREFIX) and prefix[len(_REGION_PREFIX) :].replace("_", "").isalnum()
+                if known:
+                    _end_orphans(prefix)
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if known:
                     _remove_regions(prefix)
                 shutil.rmtree(folder)
                 swept.append(folder)
             finally:
                 os.close(owner)
     return swept
+
+
+def _end_orphans(prefix: str) -> None:
+    """Kill the processes of models that outlived their tritonserver, as they sometimes do, and wait for their end."""
+    orphans = find_orphans(prefix)
+    for orphan in orphans:
+        with suppress(OSError):
+            os.kill(orphan, signal.SIGKILL)
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    while orphans and set(orphans) & set(find_orphans(prefix)) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _remove_regions(prefix: str) -> None:

@@ -42,12 +42,14 @@ ITEMS: dict[str, tuple[str, ...]] = {
     ),
     "refusals are slow": ("tests/attack/test_slow_refusals.py::test_refusals_take_little_processor_time",),
     "a time-out does not hold while every place is busy": (
-        "tests/attack/test_hostile_requests.py::test_a_time_out_holds_while_every_place_is_busy",
+        "tests/attack/test_hostile_requests.py::test_the_line_of_waiting_videos",
+        "tests/runtime/test_places.py::test_a_time_out_holds_behind_one_without",
     ),
     "a start fails by chance": (
         "tests/server/test_faults.py::test_a_process_that_dies_while_a_model_loads_is_tried_again",
     ),
     "folders and shared memory of dead launchers stay": ("tests/server/test_workspace.py",),
+    "a full /dev/shm or disk makes every request fail while all looks well": ("tests/server/test_shared_memory.py",),
     "videos cut by a stop do not say so": (
         "tests/server/test_faults.py::test_a_video_that_outlasts_the_exit_timeout_is_told_so",
     ),

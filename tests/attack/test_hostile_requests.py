@@ -6,7 +6,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import hostile
@@ -14,11 +13,13 @@ import numpy as np
 import psutil
 import pytest
 from raw_requests import refusal, send, text
-from sadtalker_client import SadTalkerClient
+from sadtalker_client import QueueFullError, SadTalkerClient
 from sadtalker_server import Server
+from tritonclient.grpc import InferenceServerClient, InferInput
 
 MEGABYTE = 10**6
-PLACES = 16  # videos_at_once
+PLACES, MOST_WAITING = 16, 64  # videos_at_once, videos_waiting
+PROMPT_SECONDS = 15.0  # for an answer that takes a second at most on a quiet machine; the videos before it take minutes
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_a_request_without_a_picture(tiny_server: Server, request_inputs: dict[s
 
 
 def test_large_uploads_are_refused_and_released(tiny_server: Server, request_inputs: dict[str, np.ndarray]) -> None:
-    stub = main_stub(tiny_server)
+    stub, tritonserver = main_stub(tiny_server), psutil.Process(tiny_server.pid)
 
     def refuse(name: str, megabytes: int) -> None:
         asked = request_inputs | {name: text(bytes(megabytes * MEGABYTE))}
@@ -132,11 +133,12 @@ def test_large_uploads_are_refused_and_released(tiny_server: Server, request_inp
         assert f"{name}: expected at most {most} MB, got {megabytes}.0 MB" in message
 
     refuse("image", 60)
-    before = stub.memory_full_info().uss
+    before = [process.memory_full_info().uss for process in (stub, tritonserver)]
     for _ in range(2):
         refuse("image", 60)
     refuse("audio", 129)
-    assert stub.memory_full_info().uss - before < 60 * MEGABYTE
+    after = [process.memory_full_info().uss for process in (stub, tritonserver)]
+    assert max(after[0] - before[0], after[1] - before[1]) < 60 * MEGABYTE
 
 
 def main_stub(server: Server) -> psutil.Process:
@@ -148,21 +150,65 @@ def main_stub(server: Server) -> psutil.Process:
     return max(counts, key=lambda stub: counts[stub])
 
 
-def test_a_time_out_holds_while_every_place_is_busy(
-    tiny_server: Server, portrait_path: Path, request_inputs: dict[str, np.ndarray], metric: Callable[..., float]
+class Waiting:
+    """Videos that nobody hurries: requests without a time-out, all in one stream."""
+
+    def __init__(self, url: str, portrait: np.ndarray) -> None:
+        self._client = InferenceServerClient(url)
+        self._tensors = [InferInput("image", [1, 1], "BYTES"), InferInput("idle", [1, 1], "FP32")]
+        self._tensors[0].set_data_from_numpy(portrait)
+        self._tensors[1].set_data_from_numpy(np.array([[600]], np.float32))
+
+    def __enter__(self) -> "Waiting":
+        self._client.start_stream(lambda result, error: None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._client.stop_stream(cancel_requests=True)
+        self._client.close()
+
+    def ask(self, videos: int) -> None:
+        for _ in range(videos):
+            self._client.async_stream_infer("sadtalker", self._tensors)
+
+
+def test_the_line_of_waiting_videos(
+    tiny_server: Server, portrait: np.ndarray, request_inputs: dict[str, np.ndarray], metric: Callable[..., float]
 ) -> None:
-    with ExitStack() as stack:
-        client = stack.enter_context(SadTalkerClient(tiny_server.grpc_url))
-        for _ in range(PLACES):
-            stack.enter_context(client.animate(portrait_path, idle=60.0))
-        wait_until(lambda: metric("sadtalker_videos_in_flight") == PLACES)
+    """Time-outs hold behind requests without one, a full line refuses at once, and who leaves is taken out."""
+
+    def refused(timeout: float) -> tuple[float, str]:
         start = time.monotonic()
+        message = refusal(tiny_server.grpc_url, "sadtalker", request_inputs, timeout)
+        return time.monotonic() - start, message
+
+    def turned_away(reason: str) -> float:
+        return metric("sadtalker_videos_turned_away_total", reason=reason)
+
+    def wait_for(making: int, waiting: int) -> None:
+        names = ("sadtalker_videos_in_flight", "sadtalker_videos_waiting")
+        wait_until(lambda: [metric(name) for name in names] == [making, waiting])
+
+    wait_for(0, 0)  # the end of earlier tests' videos
+    before = {reason: turned_away(reason) for reason in ("timeout", "full", "cancelled")}
+    with Waiting(tiny_server.grpc_url, portrait) as line:
+        line.ask(PLACES + 4)
+        wait_for(PLACES, 4)
         with ThreadPoolExecutor(4) as pool:
-            asked = [pool.submit(refusal, tiny_server.grpc_url, "sadtalker", request_inputs, 0.5) for _ in range(4)]
-            messages = [each.result() for each in asked]
-        assert time.monotonic() - start < 25
-        assert all("free within 0.5 s" in message or "timeout expired" in message for message in messages), messages
-    wait_until(lambda: metric("sadtalker_videos_in_flight") == 0)
+            for seconds, message in pool.map(refused, [0.5] * 4):
+                assert message == "UNAVAILABLE: no place for this video became free within 0.5 s"
+                assert 0.5 <= seconds < PROMPT_SECONDS
+        line.ask(MOST_WAITING - 4)
+        wait_for(PLACES, MOST_WAITING)
+        seconds, message = refused(60)
+        assert message.startswith("UNAVAILABLE: Exceeds maximum queue size: 16 videos are being made and 64 wait")
+        assert seconds < PROMPT_SECONDS
+        with SadTalkerClient(tiny_server.grpc_url) as client, pytest.raises(QueueFullError):
+            client.animate(portrait.item(), idle=2.0).read()
+    wait_for(0, 0)
+    changes = {reason: turned_away(reason) - count for reason, count in before.items()}
+    assert changes["timeout"] == 4 and changes["full"] == 2
+    assert changes["cancelled"] >= MOST_WAITING - PLACES  # some got a place for the instant until they were cancelled
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

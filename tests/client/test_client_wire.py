@@ -50,6 +50,29 @@ def test_files_are_length_prefixed_bytes():
     }
 
 
+def test_a_list_of_photos_is_the_portrait_and_the_option_photos():
+    listed = build_request([b"one", b"three", b"four"], b"sound", {})
+    assert listed == build_request(b"one", b"sound", {"photos": [b"three", b"four"]})
+    assert tensors(photos=[b"three", b"four"])["photos"] == ("BYTES", [1, 2], b"\5\0\0\0three\4\0\0\0four")
+    assert build_request([b"one"], b"sound", {}) == build_request(b"one", b"sound", {})
+
+
+@pytest.mark.parametrize(
+    ("portrait", "options", "message"),
+    [
+        ([], {}, "portrait: expected 1 to 8 photos, got 0"),
+        ([b"x"] * 9, {}, "portrait: expected 1 to 8 photos, got 9"),
+        (b"x", {"photos": [b"y"] * 8}, "photos: expected 1 to 7 besides the portrait, got 8"),
+        (b"x", {"photos": b"y"}, "photos: expected a sequence of files, got bytes"),
+        (b"x", {"photos": [b"y", b""]}, "photo 3: expected the content of a file, got 0 bytes"),
+        ([b"x", b"y"], {"photos": [b"z"]}, "photos: expected a list of portraits or this option, got both"),
+    ],
+)
+def test_photos_that_cannot_be_sent_are_refused(portrait, options, message):
+    with pytest.raises(InvalidInputError, match=f"^{message}"):
+        build_request(portrait, b"sound", options)
+
+
 def test_options_are_packed_as_their_datatypes():
     options = {"pose_style": 7, "expression_scale": 1.5, "still": True, "seed": -(2**40), "blink": False, "size": 512}
     packed = tensors(**options, enhance="gfpgan")

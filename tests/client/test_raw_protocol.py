@@ -97,7 +97,7 @@ def test_the_guide_names_the_limits():
         (limits.speech >> 20, "MiB"),
         (limits.video >> 20, "MiB"),
         (int(config.parameters["max_audio_seconds"].string_value), "s"),
-        (config.dynamic_batching.default_queue_policy.max_queue_size, "waiting requests"),
+        (int(config.parameters["videos_waiting"].string_value), "waiting requests"),
         (int(config.parameters["videos_at_once"].string_value), "videos at once"),
     ):
         assert f"{number} {unit}" in GUIDE

@@ -69,6 +69,7 @@ class BuilderConfig:
         self.progress_monitor: Any = None
         self.flags = {TF32}
         self.profiles: list[OptimizationProfile] = []
+        self.builder_optimization_level = 3
         self.cache: TimingCache | None = None
 
     def clear_flag(self, flag: str) -> None:
@@ -115,15 +116,17 @@ class Builder:
     def build_serialized_network(self, network: Network, config: BuilderConfig) -> bytes | None:
         assert network.graph is not None, "nothing was parsed"
         assert config.progress_monitor.bound and config.cache is not None
-        (profile,) = config.profiles
-        assert set(profile.shapes) == {value.name for value in network.graph.input}, "dynamic inputs need a profile"
+        assert config.profiles
+        for profile in config.profiles:
+            assert set(profile.shapes) == {value.name for value in network.graph.input}, "dynamic inputs need a profile"
         self.script.builds.append(
             {
                 "network": network.graph.name,
                 "flags": network.flags,
                 "verbosity": config.profiling_verbosity,
                 "builder flags": set(config.flags),
-                "shapes": profile.shapes,
+                "shapes": [profile.shapes for profile in config.profiles],
+                "level": config.builder_optimization_level,
                 "timings": config.cache.content,
             }
         )
@@ -139,7 +142,7 @@ class Builder:
             self.logger.log(Severity.ERROR, self.script.build_error)
             return None
         config.cache.content += network.graph.name.encode() + b";"
-        return json.dumps([network.graph.name, list(profile.shapes)]).encode()
+        return json.dumps([network.graph.name, list(config.profiles[0].shapes)]).encode()
 
 
 class OnnxParser:

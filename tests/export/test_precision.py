@@ -16,7 +16,6 @@ from sadtalker_export.console import progress
 from sadtalker_export.onnx import repository as exporting
 from sadtalker_export.onnx.check import check
 from sadtalker_export.onnx.graph import export
-from sadtalker_export.onnx.repository import BF16_MODEL
 from sadtalker_export.precision import engines as precision_engines
 from sadtalker_export.precision import gate, verdict
 from sadtalker_export.precision.forms import HalfPrecision, in_precision
@@ -25,7 +24,7 @@ from sadtalker_export.presets import PRESETS
 from sadtalker_export.rewrites import for_cpu
 from sadtalker_export.specs import SPECS, NetworkSpec
 from sadtalker_export.tensorrt.operators import refusals
-from sadtalker_runtime.manifest import read_manifest
+from sadtalker_runtime.manifest import BF16_MODEL, read_manifest
 from torch import Tensor, nn
 
 FLOAT, HALF, DOUBLE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE

@@ -14,10 +14,11 @@ from sadtalker_export.onnx.graph import sample
 from sadtalker_export.presets import PRESETS
 from sadtalker_export.rewrites.for_cpu import for_cpu, portable
 from sadtalker_export.rewrites.forms import FLAT, NATURAL
+from sadtalker_export.rewrites.parts import PartChoice
 from sadtalker_export.specs import SPECS, with_frames
 from sadtalker_export.tactics import choose as choosing
 from sadtalker_export.tactics.cache import Cache, Circumstances, TacticsError, Timing, read, read_or_new
-from sadtalker_export.tactics.choose import check_complete, choose, measure
+from sadtalker_export.tactics.choose import NOTICEABLE, check_complete, choose, measure
 from sadtalker_export.tactics.layers import Met, met_layers
 from sadtalker_export.tactics.measure import time_forms
 from sadtalker_runtime.processor import Processor
@@ -102,6 +103,22 @@ def test_of_a_part_measured_in_part_only_the_known_layers_change(module: nn.Modu
             cache.layers.pop(met.description, None)
     hourglass = choose(cache, SPEC, module, "fp32")["hourglass"]
     assert (hourglass.order, dict(hourglass.forms)) == (NATURAL, {"merge": "padded"})
+
+
+def test_what_is_not_noticeably_faster_is_not_chosen(module: nn.Module, layers: list[Met]) -> None:
+    for plain, chosen in ((1.02, PartChoice()), (1.1, PartChoice(NATURAL, {"mask": "sorted"}))):
+        cache = cache_of(layers)
+        for met in layers:
+            if met.part.name == "mask":
+                timings = {f"natural {form}": Timing(2.0, 0.0) for form in met.forms}
+                known = {"natural plain": Timing(plain, 0.0), "natural sorted": Timing(1.0, 0.0)}
+                cache.layers[met.description]["fp32"] = timings | known
+            elif met.part.name == "hourglass" and met.order != NATURAL:
+                for form in met.forms:
+                    cache.layers[met.description]["fp32"][f"{met.order} {form}"] = Timing(1.0 / plain, 0.0)
+        found = choose(cache, SPEC, module, "fp32")
+        assert found["mask"] == chosen
+        assert (found["hourglass"].order == NATURAL) == (plain < NOTICEABLE)
 
 
 def test_where_the_whole_was_slower_the_portable_forms_stay(module: nn.Module, layers: list[Met]) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import fcntl
+import json
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from sadtalker_export.cli import main
 from sadtalker_export.commands import tensorrt as command
 from sadtalker_export.errors import UsageError
 from sadtalker_export.specs import SIZED, SPECS, NetworkSpec, at_size
-from sadtalker_export.tensorrt.build import _Phases
+from sadtalker_export.tensorrt.build import ALONE, _Phases
 from sadtalker_export.tensorrt.convolutions import Convolutions, mismatch, of_engine
 from sadtalker_export.tensorrt.gpu import Gpu, current_gpu
 
@@ -82,8 +83,27 @@ def test_every_engine_is_built_strongly_typed_within_its_batch_sizes(repository:
         assert made["builder flags"] == set(), "TF32 would round the islands of single precision"
         assert spec.tensorrt is not None
         sizes = (spec.tensorrt.min, spec.tensorrt.opt, spec.tensorrt.max)
-        assert made["shapes"] == {t.name: tuple((size, *t.shape) for size in sizes) for t in spec.inputs}
+        first, *others = made["shapes"]
+        assert first == {t.name: tuple((size, *t.shape) for size in sizes) for t in spec.inputs}
+        assert len(others) == (spec.name in ALONE)
+        for shapes in others:
+            assert shapes == {t.name: ((1, *t.shape),) * 3 for t in spec.inputs}, "for the first chunk, which is alone"
+        assert made["level"] == 3
         assert (repository / spec.name / "1" / "model.plan").is_file()
+
+
+def test_levels_are_kept_apart_and_their_costs_noted(repository: Path, script: Script) -> None:
+    for level in ("5", "2", "5"):
+        assert build(repository, "--only", "face_renderer", "--optimization-level", level) == 0
+    assert [made["level"] for made in script.builds] == [5, 2], "the third comes from the cache"
+    [costs] = (repository.parent / "cache").rglob("builds.jsonl")
+    noted = [json.loads(line) for line in costs.read_text().splitlines()]
+    assert [(cost["network"], cost["level"], cost["profiles"]) for cost in noted] == [
+        ("face_renderer", 5, 2),
+        ("face_renderer", 2, 2),
+    ]
+    for cost in noted:
+        assert cost["bytes"] == (costs.parent / cost["plan"]).stat().st_size and cost["seconds"] >= 0
 
 
 def test_engines_for_512_pixels_are_built_from_their_files_beside_them(repository: Path, script: Script) -> None:
@@ -96,7 +116,7 @@ def test_engines_for_512_pixels_are_built_from_their_files_beside_them(repositor
     assert build(repository) == 0
     for made, spec in zip(script.builds, NETWORKS, strict=True):
         at_512 = at_size(spec, 512)
-        assert {name: shapes[0][1:] for name, shapes in made["shapes"].items()} == {
+        assert {name: shapes[0][1:] for name, shapes in made["shapes"][0].items()} == {
             t.name: t.shape for t in at_512.inputs
         }
         plan = "model_512.plan" if spec.name in SIZED else "model.plan"

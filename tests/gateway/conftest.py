@@ -19,13 +19,17 @@ def triton() -> Iterator[TalkingTriton]:
 
 
 @pytest.fixture
-def serve(triton: TalkingTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
+def serve(triton: TalkingTriton, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Start gateways with the given settings; they share one store."""
-    monkeypatch.setattr("sadtalker_gateway.gateway.DRAIN_SECONDS", 0.1)
     with contextlib.ExitStack() as stack:
 
         def start(**settings: object) -> Served:
-            defaults = {"triton_url": triton.url, "store": f"file://{tmp_path}/store", "idle_seconds": 1}
+            defaults = {
+                "triton_url": triton.url,
+                "store": f"file://{tmp_path}/store",
+                "idle_seconds": 1,
+                "stop_seconds": 0,
+            }
             return stack.enter_context(Served(Settings(**{**defaults, **settings})))
 
         yield start

@@ -67,6 +67,17 @@ def test_every_option_reaches_the_server(gateway, triton):
     assert (names["enhance"], names["pose_reference"], names["audio"]) == (b"gfpgan", b"a video", b"a recording")
 
 
+def test_further_photos_of_the_person_reach_the_server_in_order(gateway, triton):
+    files = [("portrait", FACE), ("speech", b"a recording"), ("photos", b"one"), ("photos", b"another")]
+    answer = gateway.http.post("/v1/videos", files=files)
+    assert answer.status_code == 202, answer.text
+    gateway.finished(answer.json())
+    request = triton.requests[0]
+    index = [tensor.name for tensor in request.inputs].index("photos")
+    assert request.inputs[index].shape == [1, 2]
+    assert request.raw_input_contents[index] == b"\3\0\0\0one\7\0\0\0another"
+
+
 @pytest.mark.parametrize(
     "fields, files, message",
     [

@@ -59,6 +59,7 @@ def test_errors_are_told_in_plain_words(gateway, triton, pictures):
         page.wait("document.getElementById('voice').options.length > 100")
         page.choose(pictures / "wall.png")
         page.wait("!document.getElementById('error').hidden")
+        assert page.js("document.getElementById('backdrop').hidden")
         assert page.js("document.getElementById('error').textContent") == (
             "Expected a picture with a face, got one without."
         )
@@ -97,6 +98,7 @@ def test_it_works_by_keyboard_on_a_phone_with_a_key(serve, pictures):
         page.element("text").send_keys("Hello.\n")
         page.wait("document.querySelectorAll('#history li').length === 1")
         assert page.js("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.js("document.getElementById('send').offsetTop === document.getElementById('change').offsetTop")
         unnamed = """[...document.querySelectorAll('button, input, select, textarea, video')].filter(
             (e) => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).length"""
         assert page.js(unnamed) == 0

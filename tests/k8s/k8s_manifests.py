@@ -29,6 +29,7 @@ ALTERNATIVES: tuple[tuple[str | None, ...], ...] = (
     (None, "monitoring"),
     (None, "autoscaling-hpa", "autoscaling-keda"),
     (None, "load-test"),
+    (None, "web"),
     (None, "tls", "mtls", "gateway"),
 )
 
@@ -50,9 +51,9 @@ def committed() -> list[Combination]:
     """Return the combinations that `rendered/` keeps: every overlay alone, and every component on some overlay."""
     return [
         *((overlay,) for overlay in OVERLAYS),
-        ("cpu", "monitoring", "autoscaling-hpa", "load-test", "mtls"),
-        ("a100", "monitoring", "autoscaling-keda", "load-test", "gateway"),
-        ("a100-mig", "monitoring", "autoscaling-hpa", "load-test", "tls"),
+        ("cpu", "monitoring", "autoscaling-hpa", "load-test", "web", "mtls"),
+        ("a100", "monitoring", "autoscaling-keda", "load-test", "web", "gateway"),
+        ("a100-mig", "monitoring", "autoscaling-hpa", "load-test", "web", "tls"),
     ]
 
 
@@ -110,6 +111,12 @@ def find(manifests: list[Manifest], kind: str, name: str = "sadtalker") -> Manif
     """Return the document of that kind and name."""
     (found,) = (m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
     return found
+
+
+def web_container(manifests: list[Manifest]) -> Manifest:
+    """Return the container that runs the gateway."""
+    (container,) = find(manifests, "Deployment", "sadtalker-web")["spec"]["template"]["spec"]["containers"]
+    return container
 
 
 def pod_of(manifest: Manifest) -> Manifest | None:

@@ -18,7 +18,7 @@ import pytest
 from k8s_manifests import K8S, ROOT
 from sadtalker_runtime.version import VERSION
 
-COMMANDS = {"sadtalker", "sadtalker-server", "sadtalker-export"}
+COMMANDS = {"sadtalker", "sadtalker-server", "sadtalker-export", "sadtalker-gateway"}
 SOURCES = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.onnx")
 PATHS = re.compile(r"(?<![\w./])/(?=(?:src|wheels?|opt|tensorrt-version)\b)")  # of the image, in a command
 
@@ -69,7 +69,7 @@ class Build:
         offline = f"--no-index --find-links={self.folder} --disable-pip-version-check"
         line = line.replace("pip wheel", f"{sys.executable} -m pip wheel --no-build-isolation {offline}")
         line = line.replace("pip install", f"{sys.executable} -m pip install {offline}")
-        if "[server]" in line or "[export]" in line:
+        if any(extra in line for extra in ("[server]", "[export]", "[gateway]")):
             line = line.replace(offline, f"{offline} --no-deps")
         if "pip install" in line and "--target" not in line:  # into this Python's own folders, in the image
             line = line.replace(offline, f"{offline} --ignore-installed --prefix={self.root(stage)}/usr/local")
@@ -155,9 +155,9 @@ def test_the_export_image_is_not_built_with_another_tensorrt_than_the_servers(bu
 
 @pytest.mark.parametrize("build", ["Dockerfile.cpu"], indirect=True)
 def test_the_cpu_images_install_the_wheel(build: Build) -> None:
-    for stage in ("wheel", "server", "export"):
+    for stage in ("wheel", "server", "gateway", "export"):
         build.run(stage)
-    for stage in ("server", "export"):
+    for stage in ("server", "gateway", "export"):
         installed = build.root(stage) / "usr" / "local"
         assert commands_in(installed / "bin") >= COMMANDS
         (packages,) = installed.glob("lib/python*/site-packages")

@@ -52,13 +52,15 @@ def test_ports(combination: tuple[str, ...]) -> None:
     }
 
     served = {}
-    for service in (manifest for manifest in manifests if manifest["kind"] == "Service"):
+    for service in (m for m in manifests if m["kind"] == "Service" and m["metadata"]["name"] != "sadtalker-web"):
         assert service["spec"]["selector"].items() <= pod_labels(manifests).items()
         served = {port["name"]: port["port"] for port in service["spec"]["ports"]}
         assert served == {name: ports[name] for name in served}, "a Service keeps the server's own numbers"
         assert all(port["targetPort"] == port["name"] for port in service["spec"]["ports"])
     if "monitoring" in combination:
-        assert find(manifests, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == "http"
+        monitor = find(manifests, "PodMonitor")["spec"]
+        assert monitor["podMetricsEndpoints"][0]["port"] == "http"
+        assert monitor["selector"] == find(manifests, "NetworkPolicy", "sadtalker-monitoring")["spec"]["podSelector"]
     if "gateway" in combination:
         assert find(manifests, "GRPCRoute")["spec"]["rules"][0]["backendRefs"] == [{"name": "sadtalker", "port": 8001}]
     if "load-test" in combination:
@@ -111,7 +113,7 @@ def test_volumes(combination: tuple[str, ...]) -> None:
         if (pod := pod_of(manifest)) is None:
             continue
         volumes = {volume["name"]: volume for volume in pod["volumes"]}
-        containers = [*pod["initContainers"], *pod["containers"]]
+        containers = [*pod.get("initContainers", []), *pod["containers"]]
         mounted = {mount["name"] for container in containers for mount in container["volumeMounts"]}
         assert mounted == set(volumes), "a volume without a mount, or the other way round"
         for volume in volumes.values():
@@ -141,8 +143,11 @@ def test_models_are_prepared_in_order_and_served_from_where_they_were_put(combin
     shared, served = "/models/repository-$(RELEASE)", str(arguments_of(combination)[0].model_repository)
     assert steps["repository"].endswith(f"/opt/sadtalker/model_repository/. {shared}")
     assert steps["weights"] == "sadtalker-export weights --official /models/weights"
-    precision = " --precision fp16" if gpu else ""
-    assert steps["onnx"] == f"sadtalker-export onnx --weights /models/weights --repository {shared}{precision}"
+    form = " --precision fp16" if gpu else " --precision=auto --tactics=measured --tactics-seconds=300"
+    assert steps["onnx"] == f"sadtalker-export onnx --weights /models/weights --repository {shared}{form}"
+    if not gpu:
+        cores = {container["name"]: container["resources"] for container in pod["initContainers"]}["onnx"]["limits"]
+        assert cores == {key: pod["containers"][0]["resources"]["limits"][key] for key in cores}, "measured as served"
     assert steps["local"] == f"cp --recursive {shared}/. {served}"
     if gpu:
         assert steps["engines"] == f"sadtalker-export tensorrt --repository {served} --cache /models/engines"
@@ -179,9 +184,11 @@ def test_release_is_one(combination: tuple[str, ...]) -> None:
     manifests = COMBINATIONS[combination]
     version = pod_labels(manifests)["app.kubernetes.io/version"]
     pods = [pod for manifest in manifests if (pod := pod_of(manifest))]
-    images = {container["image"] for pod in pods for container in [*pod["initContainers"], *pod["containers"]]}
-    ours = {"registry.example.com/sadtalker", "registry.example.com/sadtalker-export"}
-    assert {image for image in images if "sadtalker" in image} == {f"{image}:{version}" for image in ours}
+    images = {container["image"] for pod in pods for container in [*pod.get("initContainers", []), *pod["containers"]]}
+    ours = {f"registry.example.com/{image}:{version}" for image in ("sadtalker", "sadtalker-export")}
+    if "web" in combination:
+        ours.add(f"registry.example.com/sadtalker-gateway:{VERSION}")  # the same for every hardware
+    assert {image for image in images if "sadtalker" in image} == ours
     assert version.removesuffix("-cpu") == VERSION
 
 
@@ -220,6 +227,10 @@ def test_dockerfile(name: str) -> None:
     assert server["USER"] == export["USER"] == ["1000:1000"], "the pods' user"
     assert json.loads(server["ENTRYPOINT"][0]) == ["sadtalker-server"]
     assert json.loads(export["ENTRYPOINT"][0]) == ["sadtalker-export"]
+    if gateway := stages.get("gateway"):
+        assert gateway["USER"] == ["1000:1000"]
+        assert json.loads(gateway["ENTRYPOINT"][0]) == ["sadtalker-gateway"]
+        assert gateway["EXPOSE"] == ["8080"] and "--port=8080" in json.loads(gateway["CMD"][0])
     assert server["EXPOSE"] == [f"{options.http_port} {options.grpc_port}"]
     command = json.loads(server["CMD"][0])
     assert command == ["--model-repository=/opt/sadtalker/model_repository", "--host=0.0.0.0", *ports]

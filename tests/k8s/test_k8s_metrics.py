@@ -9,8 +9,10 @@ from pathlib import Path
 import promql_parser
 import pytest
 import yaml
+from fastapi.testclient import TestClient
 from k8s_manifests import K8S, find, rendered_here
 from sadtalker_client import SadTalkerClient
+from sadtalker_gateway import Settings, create_app
 from sadtalker_server import Server
 
 COMPONENTS = K8S / "components"
@@ -73,8 +75,18 @@ def page(tiny_server: Server, portrait_path: Path, speech_path: Path) -> list[tu
     with SadTalkerClient(tiny_server.grpc_url, timeout=120) as client:
         client.animate(portrait_path, speech_path).read()
     text = urllib.request.urlopen(tiny_server.metrics_url).read().decode()
+    text += gateway_metrics()
     lines = re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", text, flags=re.MULTILINE)
     return [(name, dict(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in lines]
+
+
+def gateway_metrics() -> str:
+    """Return the metrics page of a gateway that has answered once and whose videos have ended."""
+    app = create_app(Settings(store="memory://"))
+    app.state.gateway.metrics.videos.labels("completed")
+    with TestClient(app) as client:
+        assert client.get("/readyz").status_code in (200, 503)
+        return client.get("/metrics").text
 
 
 @pytest.mark.parametrize(("where", "query"), list(queries()), ids=[where for where, _ in queries()])

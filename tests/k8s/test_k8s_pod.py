@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 PLAIN = ("cpu",)
-SECURED = ("cpu", "monitoring", "autoscaling-hpa", "load-test", "mtls")
+SECURED = ("cpu", "monitoring", "autoscaling-hpa", "load-test", "web", "mtls")
 CERTIFICATES = ROOT / "tests/client/loopback"  # self-signed, for localhost
 ADMIN_KEY = "an admin's key"
 
@@ -85,16 +86,29 @@ def pod(combination: tuple[str, ...], repository: Path, folder: Path) -> Iterato
             raise
 
 
-def test_pod_starts_serves_and_drains(
-    tiny_repository: Path, portrait_path: Path, two_seconds: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def one_place(tiny_repository: Path, tmp_path: Path) -> Path:
+    """Make a repository whose second video waits."""
+    repository = tmp_path / "model_repository"
+    shutil.copytree(tiny_repository, repository)
+    config = repository / "sadtalker" / "config.pbtxt"
+    several, one = ('"videos_at_once" value: { string_value: ' + number for number in ('"16"', '"1"'))
+    assert several in config.read_text()
+    config.write_text(config.read_text().replace(several, one))
+    return repository
+
+
+def test_pod_starts_serves_and_drains(one_place: Path, portrait_path: Path, two_seconds: Path, tmp_path: Path) -> None:
     grace = pod_of(find(rendered_here()[PLAIN], "Deployment"))["terminationGracePeriodSeconds"]
-    with pod(PLAIN, tiny_repository, tmp_path) as running:
+    with pod(PLAIN, one_place, tmp_path) as running:
         assert running.probe("livenessProbe") == running.probe("readinessProbe") == 200
 
         with SadTalkerClient(running.url("grpc"), timeout=120) as client:
-            animation = client.animate(portrait_path, two_seconds)
+            animation = client.animate(portrait_path, idle=8.0)
             fragments = [next(animation)]
+            waiting = client.animate(portrait_path, two_seconds)
+            page = f"http://{running.url('http')}/metrics"
+            wait_until(lambda: b"sadtalker_videos_waiting 1" in urllib.request.urlopen(page).read(), 20, running)
             running.process.send_signal(signal.SIGTERM)
             told_to_end = time.monotonic()
             assert 0 < fragments[0].frames_done < fragments[0].frames_total
@@ -102,6 +116,8 @@ def test_pod_starts_serves_and_drains(
             time.sleep(0.5)  # for the signal to arrive: a video that comes before it would be made, too
             with pytest.raises(ServerUnavailableError, match="the server is stopping"):
                 next(client.animate(portrait_path, two_seconds))
+            with pytest.raises(ServerUnavailableError, match="the server is stopping"):
+                next(waiting)
             fragments += animation
 
         assert fragments[-1].frames_done == fragments[-1].frames_total

@@ -21,7 +21,7 @@ def test_pod_keeps_the_restricted_standard_and_more(pod: Manifest) -> None:
     for volume in pod["volumes"]:
         assert set(volume) - {"name"} <= {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
         assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], f"{volume['name']} can fill the node"
-    for container in [*pod["initContainers"], *pod["containers"]]:
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True

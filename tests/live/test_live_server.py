@@ -180,7 +180,7 @@ def test_another_speech_model_may_be_chosen(conversation, tiny_server, portrait_
     [
         ({"look_ahead": 14}, "look_ahead: expected 0 to 13"),
         ({"pace": "slow"}, "pace: expected realtime or fast, got 'slow'"),
-        ({"format": "gif"}, "format: expected rgb24 or jpeg or mp4, got 'gif'"),
+        ({"format": "gif"}, "format: expected rgb24, jpeg, mp4, got 'gif'"),
         ({"size": 512}, "size: expected 256"),
         ({"pose_style": 99}, "pose_style: expected 0 to 45"),
         ({"speech_model": "wav2lip"}, "speech_model: expected audio2coeff"),
@@ -298,6 +298,34 @@ def out_of_order(case: str, portrait_path, speech):
 def test_what_is_out_of_order_is_an_error_of_its_own_request(stub, portrait_path, speech, case):
     one_more = answers(stub, out_of_order(case, portrait_path, speech), 1)
     assert OUT_OF_ORDER[case] in one_more[0][1], one_more
+
+
+def test_uploads_have_limits_and_a_session_outlives_a_refused_piece(stub, portrait_path, speech):
+    huge = wire.start_request(wire.new_session(), bytes(33 * 10**6), {}, UploadLimits(picture=2**26))
+    [(_, message)] = answers(stub, [huge], 1)
+    assert "INVALID_ARGUMENT: image: expected at most 32 MB, got 33.0 MB" in message
+
+    session, done, refusals, frames = wire.new_session(), threading.Event(), [], 0
+    too_much = wire.control_request(session, "flush")
+    wire._add(too_much, "samples", "FP32", (16_250_000,), bytes(65 * 10**6))
+    wire._add(too_much, "rate", "INT32", (1,), RATE.to_bytes(4, "little"))
+    requests = [start(session, portrait_path), too_much, *wire.speech_requests(session, speech, RATE)]
+
+    def sent():
+        yield from requests
+        yield wire.control_request(session, "end")
+        done.wait(60)
+
+    for response in stub.ModelStreamInfer(sent()):
+        if response.error_message:
+            refusals.append(response.error_message)
+            continue
+        frames += bool(response.infer_response.outputs)
+        if response.infer_response.parameters["triton_final_response"].bool_param:
+            done.set()
+    assert len(refusals) == 1
+    assert "INVALID_ARGUMENT: samples: expected at most 64 MB, got 65.0 MB" in refusals[0]
+    assert frames == 22
 
 
 def test_interleaved_sessions_on_one_stream_are_kept_apart(stub, portrait_path, speech):

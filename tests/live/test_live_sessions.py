@@ -13,11 +13,11 @@ import pytest
 from fake_models import Models
 from sadtalker_runtime.animation.animator import Animator
 from sadtalker_runtime.errors import InputError
-from sadtalker_runtime.live import session as sessions
 from sadtalker_runtime.live.face import Face, NoDecoders
 from sadtalker_runtime.live.frames import CallerGoneError, Frame, Limits, SessionIdleError
 from sadtalker_runtime.live.idle import RestCache
 from sadtalker_runtime.live.options import FULL, LiveOptions
+from sadtalker_runtime.live.planning import LEAD
 from sadtalker_runtime.live.session import LiveSession
 from sadtalker_runtime.live.trajectory import Trajectory
 from sadtalker_runtime.media.decoders import Decoders
@@ -247,13 +247,14 @@ def test_motion_never_jumps(look_ahead: int) -> None:
 
     async def talk() -> Conversation:
         talk = Conversation(Models(0.01), look_ahead=look_ahead)
-        follow = talk.session._trajectory.follow
+        trajectory = talk.session._planner._trajectory
+        follow = trajectory.follow
 
         def noted(motion: np.ndarray, eased: bool = False) -> None:
             follow(motion, eased)
-            rows.extend(talk.session._trajectory._rows[-len(motion) :])
+            rows.extend(trajectory._rows[-len(motion) :])
 
-        talk.session._trajectory.follow = noted
+        trajectory.follow = noted
 
         async def speak() -> None:
             await asyncio.sleep(1.4)
@@ -271,9 +272,49 @@ def test_motion_never_jumps(look_ahead: int) -> None:
     talk = run(talk())
     assert {frame.utterance for frame in talk.shown} == {-1, 0, 1, 2}
     speaking = np.array([frame.utterance >= 0 for frame in talk.shown])
-    steps = np.abs(np.diff(rows[: len(speaking)], axis=0, prepend=rows[:1]))[:, 64:].max(1)
+    changes = np.abs(np.diff(rows[: len(speaking)], axis=0, prepend=rows[:1]))
     at_borders = np.convolve(np.abs(np.diff(speaking.astype(int), prepend=0)), np.ones(9), "same") > 0
-    assert steps[at_borders].max() <= steps[speaking].max() * 1.01
+    for steps in (changes[:, :64].max(1), changes[:, 64:].max(1)):  # of expression and pose
+        assert steps[speaking].max() > 0
+        assert steps[at_borders].max() <= steps[speaking].max() * 1.01
+
+
+def test_the_mouth_is_at_rest_four_tenths_of_a_second_after_an_interruption() -> None:
+    expressions: dict[bytes, np.ndarray] = {}  # what each picture was rendered of
+
+    async def talk() -> Conversation:
+        talk = Conversation(Models(0.05), idle=False)
+        render = talk.models.render_frames
+
+        def noted(coefficient_windows: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+            made = render(coefficient_windows=coefficient_windows, **inputs)
+            for picture, row in zip(made["frames"][0], coefficient_windows[0, :, :64, 13], strict=True):
+                expressions[picture.tobytes()] = row
+            return made
+
+        talk.models.render_frames = noted
+
+        async def speak() -> None:
+            await asyncio.sleep(0.5)
+            talk.session.speak(spoken(5), 16_000)
+            await asyncio.sleep(2.2)
+            talk.interrupted = clock()
+            talk.session.interrupt()
+            await asyncio.sleep(2)
+            talk.session.end()
+
+        speaking = asyncio.create_task(speak())
+        talk.shown = await talk.take()
+        await speaking
+        return talk
+
+    talk = run(talk())
+    shown = np.stack([expressions[frame.picture.tobytes()] for frame in talk.shown])
+    distances = np.abs(shown - shown[0]).max(1)  # from rest
+    after = np.array(talk.times) - talk.interrupted
+    assert distances[(after > -0.5) & (after < 0)].max() > 0.01
+    assert after.max() > 1.9
+    np.testing.assert_allclose(distances[after > 0.4], 0, atol=1e-6)
 
 
 def test_an_interruption_forgets_the_rest_of_the_speech_and_closes_the_mouth() -> None:
@@ -357,6 +398,34 @@ def test_a_slow_renderer_skips_pictures_but_no_sound() -> None:
     assert talk.models.most_running <= 3 + 1  # and the loop, which is rendered one chunk at a time
 
 
+def test_where_everything_is_slow_the_speech_still_comes_to_its_end() -> None:
+    async def talk() -> Conversation:
+        talk = Conversation(Models(3.0))
+        call = talk.models.call
+
+        async def slow(model: str, inputs: dict[str, np.ndarray], *outputs: str) -> list[np.ndarray]:
+            if model == "audio2coeff":
+                await asyncio.sleep(0.7)
+            return await call(model, inputs, *outputs)
+
+        talk.models.call = slow
+
+        async def speak() -> None:
+            await asyncio.sleep(8)
+            talk.session.speak(spoken(4), 16_000)
+            talk.session.end()
+
+        speaking = asyncio.create_task(speak())
+        talk.shown = await talk.take(lambda shown: len(shown) == 200 * 25)
+        await speaking
+        return talk
+
+    talk = run(talk())
+    assert len(talk.shown) < 100 * 25
+    said = [frame for frame in talk.shown if frame.utterance == 0]
+    assert len(said) == 100 and said[-1].ends
+
+
 def test_a_listener_that_stops_reading_is_waited_for() -> None:
     limits = Limits(600, 300, 30, 20, 3)
 
@@ -381,8 +450,8 @@ def test_a_listener_that_stops_reading_is_waited_for() -> None:
         await asyncio.gather(reading, return_exceptions=True)
         return rendered, talk.models
 
-    assert run(talk("fast"))[0] <= (20 + sessions.LEAD) / 5 + 3
-    assert run(talk("realtime"))[0] <= LOOP / 5 + (20 + sessions.LEAD) / 5 + 3
+    assert run(talk("fast"))[0] <= (20 + LEAD) / 5 + 3
+    assert run(talk("realtime"))[0] <= LOOP / 5 + (20 + LEAD) / 5 + 3
 
 
 def test_a_caller_that_is_not_heard_of_loses_the_session() -> None:
@@ -509,6 +578,31 @@ def test_an_utterance_that_does_not_end_goes_on_as_the_next() -> None:
     assert max(numbers) == 2
 
 
+def test_ten_minutes_without_speech_cost_a_session_nothing() -> None:
+    async def talk() -> Conversation:
+        talk = Conversation(Models(0.01))
+
+        async def wait() -> None:
+            for _ in range(60):  # the client gives a sign of life every few seconds
+                await asyncio.sleep(10)
+                talk.session.received(len(talk.times))
+            talk.rendered = talk.models.asked["render_frames"]
+            talk.session.speak(spoken(1), 16_000)
+            talk.session.end()
+
+        waiting = asyncio.create_task(wait())
+        talk.utterances = [frame.utterance async for frame in talk.frames()]
+        await waiting
+        return talk
+
+    talk = run(talk())
+    assert talk.utterances.count(-1) > 599 * 25 and talk.utterances.count(0) == 25
+    np.testing.assert_allclose(np.diff(talk.times), 0.04, atol=1e-6)
+    assert talk.rendered == LOOP / 5
+    trajectory = talk.session._planner._trajectory
+    assert len(trajectory._rows) < 300
+
+
 def test_minutes_of_silence_are_spoken_in_step() -> None:
     async def talk() -> Conversation:
         talk = Conversation(Models(0.01))
@@ -531,10 +625,10 @@ def test_minutes_of_silence_are_spoken_in_step() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"look_ahead": 14}, r"look_ahead: expected 0 to 13 frames, or -1 \(full\), got 14"),
-        ({"look_ahead": -2}, r"look_ahead: expected 0 to 13 frames, or -1 \(full\), got -2"),
+        ({"look_ahead": 14}, "look_ahead: expected 0 to 13 frames, or -1 for all .*, got 14"),
+        ({"look_ahead": -2}, "look_ahead: expected 0 to 13 frames, or -1 for all .*, got -2"),
         ({"pace": "slow"}, "pace: expected realtime or fast, got 'slow'"),
-        ({"format": "gif"}, "format: expected rgb24 or jpeg or mp4, got 'gif'"),
+        ({"format": "gif"}, "format: expected rgb24, jpeg, mp4, got 'gif'"),
     ],
 )
 def test_bad_options_are_refused(asked: dict, message: str) -> None:

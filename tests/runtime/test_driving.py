@@ -139,7 +139,7 @@ def test_no_face_is_said_so_and_not_searched_for_ever() -> None:
     models = Models()
     with pytest.raises(InputError, match=r"without one in its first 5 seconds$"):
         followed(models, film(grey([90] * 300, 128, 128)))
-    assert models.looks == 13  # at every other group
+    assert models.looks == 9  # at every third group
 
 
 def test_another_failure_is_no_missing_face() -> None:

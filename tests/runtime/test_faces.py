@@ -1,12 +1,19 @@
-"""Which of several faces is meant, and what the learned detectors are asked."""
+"""Which of several faces is meant, what the learned detectors are asked, and what the cascade finds without them."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from pictures import drawn_face
+from PIL import Image
 from sadtalker_runtime.errors import InputError
 from sadtalker_runtime.portrait import face, finder
+from sadtalker_runtime.portrait.haar import HaarFinder
 
 SQUARE = 640
+EXAMPLE = Path(__file__).parents[2] / "examples" / "portrait.jpg"
 
 
 def some_face(left: float, prominence: float) -> object:
@@ -87,3 +94,42 @@ def test_without_detectors_the_cascade_counts_from_the_left_too() -> None:
     assert find(page, 0).box[2] < 450 < find(page, 1).box[0]
     with pytest.raises(InputError, match=r"^face_index: expected 0 to 1, as 2 faces were found, got 2$"):
         find(page, 2)
+
+
+def test_the_cascade_finds_a_face_that_fills_a_small_plain_picture() -> None:
+    """The frame of the example portrait's face, as high as the picture: too near its edges for the first search."""
+    for colour in (0, 128, 255):
+        page = np.full((220, 240, 3), colour, np.uint8)
+        page[:, 10:230] = example_head(220)
+        [found] = HaarFinder().faces(page)
+        np.testing.assert_allclose(found.box, [10, 0, 230, 220], atol=25)
+
+
+def test_the_cascade_finds_all_of_sixteen_tiled_faces() -> None:
+    side = 64
+    found = HaarFinder().faces(np.tile(example_head(side), (4, 4, 1)))
+    tiles = sorted(tuple(int(at) for at in (face.box[:2] + face.box[2:]) / 2 // side) for face in found)
+    assert tiles == [(column, row) for column in range(4) for row in range(4)]
+
+
+def test_the_second_search_leaves_the_faces_of_the_first_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = np.full((400, 900, 3), 128, np.uint8)
+    page[40:360, 20:340] = drawn_face(320)
+    page[60:340, 560:840] = drawn_face(280)
+    both = HaarFinder().faces(page)
+    monkeypatch.setattr(HaarFinder, "_search", only_the_first(HaarFinder._search))
+    first = HaarFinder().faces(page)
+    assert len(first) == len(both) == 2
+    for face_, other in zip(first, both, strict=True):
+        np.testing.assert_array_equal(face_.box, other.box)
+
+
+def only_the_first(search: Callable[..., list[face.Face]]) -> Callable[..., list[face.Face]]:
+    """Make a search that finds nothing with a border around the picture."""
+    return lambda self, grey, scale, border, smallest: [] if border else search(self, grey, scale, border, smallest)
+
+
+def example_head(side: int) -> np.ndarray:
+    """Cut out the face of the example portrait, as the cascade frames it: uint8 [side, side, 3]."""
+    picture = np.asarray(Image.open(EXAMPLE).convert("RGB"))
+    return cv2.resize(picture[65:161, 176:272], (side, side), interpolation=cv2.INTER_AREA)

@@ -122,3 +122,23 @@ def test_colours_are_labelled() -> None:
 def test_oblong_pixels_are_stretched_by_the_player() -> None:
     with av.open(io.BytesIO(_fragments(1, pixel_aspect=Fraction(4, 3))[0])) as file:
         assert file.streams.video[0].display_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.parametrize("moving", [(30, 21, 77, 80), (0, 0, 50, 33), (61, 40, 120, 96), (3, 5, 117, 91)])
+def test_bytes_are_the_same_where_only_a_rectangle_is_said_to_move(moving: tuple[int, int, int, int]) -> None:
+    random = np.random.default_rng(0)
+    left, top, right, bottom = moving
+    pictures = np.repeat(random.integers(0, 256, (1, 96, 120, 3), np.uint8), 7, 0)
+    pictures[:, top:bottom, left:right] = random.integers(0, 256, (7, bottom - top, right - left, 3), np.uint8)
+
+    def video(rectangle: tuple[int, int, int, int] | None) -> bytes:
+        silence = lambda samples: np.zeros((1, samples), np.float32)  # noqa: E731
+        writer = mp4.FragmentedMp4(7, 120, 96, 1, silence, moving=rectangle)
+        try:
+            return writer.write(pictures[:5]) + writer.write(pictures[5:])
+        finally:
+            writer.close()
+
+    assert video(moving) == video(None)
+    shrunk = left + 16, top + 16, right - 16, bottom - 16
+    assert video(shrunk) != video(None), "pixels outside of the rectangle are not looked at"

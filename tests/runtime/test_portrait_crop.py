@@ -178,6 +178,17 @@ def test_bad_pictures_are_refused(detector, data: bytes, message: str) -> None:
         portrait.prepare(data, detector)
 
 
+def test_pictures_of_more_than_24_megapixels_are_halved() -> None:
+    page = np.zeros((4900, 5000, 3), np.uint8)
+    page[::2, ::2] = 200
+    assert picture.decode(encoded(page[:4800], compress_level=1)).shape == (4800, 5000, 3)
+    halved = picture.decode(encoded(page, compress_level=1))
+    assert halved.shape == (2450, 2500, 3)
+    assert (halved == 50).all()  # every pixel the mean of four
+    clear = Image.new("RGBA", (5000, 4900), (0, 0, 0, 51))
+    assert (picture.decode(encoded(clear, compress_level=1)) == 204).all()  # over white, as in smaller ones
+
+
 def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
     data = encoded(Image.new("1", (20_000, 20_000)))
     image = Image.open(io.BytesIO(data))

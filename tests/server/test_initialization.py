@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sadtalker_runtime.manifest import MANIFEST, read_manifest, write_manifest
+from sadtalker_runtime.manifest import BF16_MODEL, MANIFEST, read_manifest, write_manifest
+from sadtalker_runtime.processor import Processor
 from sadtalker_server import _initialization, cli
 from sadtalker_server._errors import LaunchError
 from sadtalker_server._initialization import initialize
+from sadtalker_server._precision import fastest_configuration
 from sadtalker_server._repository import check_repository
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +51,7 @@ def test_it_has_the_checkout_s_configurations_and_networks_that_fit_them(pristin
     texts = {path.relative_to(checkout): path.read_bytes() for each in patterns for path in checkout.glob(each)}
     manifest = read_manifest(pristine)
     networks = {path.relative_to(pristine) for path in manifest.paths(pristine)}
-    assert len(networks) == 7
+    assert len(manifest.models) == 7
     written = content(pristine)
     assert written.keys() == texts.keys() | networks | {Path(MANIFEST)}
     assert {path: written[path] for path in texts} == texts
@@ -106,6 +108,30 @@ def test_other_demo_networks_are_replaced_only_by_force(repository: Path) -> Non
     assert content(repository) == before
 
 
+def test_the_files_of_more_precisions_complete_the_same_networks(repository: Path) -> None:
+    before, manifest = content(repository), read_manifest(repository)
+    fp32 = {model: {"model.onnx": files["model.onnx"]} for model, files in manifest.models.items()}
+    bf16 = repository / "face_renderer" / "1" / BF16_MODEL
+    bf16.unlink()
+    write_manifest(repository, replace(manifest, precision="fp32", gates={}, models=fp32))
+    done = initialize(repository)
+    assert (done.written, done.kept) == (2, False)
+    assert content(repository) == before
+    bf16.unlink()
+    fp32["motion"] = {"model.onnx": replace(fp32["motion"]["model.onnx"], sha256="0" * 64)}
+    write_manifest(repository, replace(manifest, precision="fp32", gates={}, models=fp32))
+    assert initialize(repository).kept
+    assert not bf16.exists()
+
+
+@pytest.mark.parametrize(("extension", "variant"), [("avx512_bf16", "bf16"), ("amx_bf16", "bf16"), ("avx512f", None)])
+def test_the_demo_is_served_in_what_the_processor_computes_fastest(
+    extension: str, variant: str | None, pristine: Path
+) -> None:
+    assert fastest_configuration(pristine, Processor("", (extension,), 2)) == variant
+    assert check_repository(pristine, variant).preset == "demo"
+
+
 def test_incomplete_networks_and_those_that_nothing_describes_are_replaced_only_by_force(repository: Path) -> None:
     before = content(repository)
     (repository / NETWORK).write_bytes(b"broken")
@@ -134,9 +160,9 @@ def test_an_incomplete_installation_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(
         _initialization, "_packaged", lambda package, name: bundle if name == "demo" else packaged(package, name)
     )
-    packed = bundle / "motion" / "model.onnx.xz"
+    packed = bundle / "motion.xz"
     packed.write_bytes(packed.read_bytes()[:-100])
-    with pytest.raises(LaunchError, match=r"this installation is incomplete: .*model\.onnx\.xz cannot be read"):
+    with pytest.raises(LaunchError, match=r"this installation is incomplete: .*motion\.xz cannot be read"):
         initialize(tmp_path / "repository")
     assert not (tmp_path / "repository" / MANIFEST).exists()
     (bundle / MANIFEST).unlink()
@@ -149,7 +175,7 @@ def test_the_command_says_what_to_type_next(tmp_path: Path, capsys: pytest.Captu
     repository = tmp_path / "repository"
     assert cli.main(["init", str(repository)]) == 0
     first, serve, animate = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"{repository}: ") and first.endswith("; 7 networks (demo, fp32, 256 pixels)")
+    assert first.startswith(f"{repository}: ") and first.endswith("; 7 networks (demo, bf16, 256 pixels)")
     assert serve.endswith(f"sadtalker-server --model-repository {repository}")
     portrait, speech = animate.split()[3:5]
     assert Path(portrait).stat().st_size > 10_000

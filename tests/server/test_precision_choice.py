@@ -33,6 +33,21 @@ def test_bf16_is_served_where_processor_export_and_gate_allow_it(
     assert fastest_configuration(tmp_path, processor) == expected
 
 
+def test_a_native_backend_is_not_asked_for_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_manifest(tmp_path, manifest("bf16", {"bf16": True}))
+    binary = tmp_path / "bin" / "tritonserver"
+    binary.parent.mkdir()
+    binary.write_text("#!/bin/sh\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", str(binary.parent))
+    for which in ("auto", str(binary)):
+        assert fastest_configuration(tmp_path, AMX, tritonserver=which) == "bf16"
+    (tmp_path / "backends" / "onnxruntime").mkdir(parents=True)
+    for which in ("auto", str(binary)):
+        assert fastest_configuration(tmp_path, AMX, tritonserver=which) is None
+    assert fastest_configuration(tmp_path, AMX, tritonserver="embedded") == "bf16"
+
+
 def test_without_a_manifest_nothing_is_chosen(tmp_path: Path) -> None:
     assert fastest_configuration(tmp_path, AMX) is None
 

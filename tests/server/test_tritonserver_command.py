@@ -94,6 +94,7 @@ def test_options(models: Path, installed: Path, tmp_path: Path) -> None:
         "allow-http": "false",
         "grpc-address": "127.0.0.1",
         "grpc-port": server.grpc_url.removeprefix("127.0.0.1:"),
+        "grpc-infer-allocation-pool-size": "0",
         "grpc-use-ssl": "true",
         "metrics-address": "127.0.0.1",
         "grpc-restricted-protocol": (

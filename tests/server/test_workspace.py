@@ -1,5 +1,6 @@
 """Folders and shared memory of dead launchers are removed, those of living ones never."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -59,6 +60,33 @@ def test_a_launcher_whose_children_live_is_not_swept() -> None:
         while not sweep():
             pass
         assert not folder.exists()
+
+
+@pytest.mark.parametrize("is_orphan", [True, False])
+def test_processes_that_outlived_their_tritonserver_are_swept(tmp_path: Path, is_orphan: bool) -> None:
+    """A stub whose tritonserver is killed while a model computes may wait for ever, with the lock and its memory."""
+    model = tmp_path / "models" / "renderer" / "1" / "model.py"
+    model.parent.mkdir(parents=True)
+    model.write_text("read line\n")
+    with launcher("child") as process:
+        folder, prefix = process.stdout.readline().split()
+        child = int(process.stdout.readline())
+        process.kill()
+        process.wait()
+        os.kill(child, 9)
+        lock = os.open(Path(folder, "owner"), os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        parent = 4_000_000 if is_orphan else os.getpid()
+        arguments = ["triton_python_backend_stub", str(model), f"{prefix}region", "1048576", "1048576", str(parent)]
+        stub = subprocess.Popen(arguments, executable="/bin/sh", stdin=subprocess.PIPE, pass_fds=[lock])
+        os.close(lock)
+        try:
+            assert sweep() == ([Path(folder)] if is_orphan else [])
+            assert (stub.poll() is None) is not is_orphan
+        finally:
+            stub.kill()
+            stub.wait()
+        assert is_orphan or sweep() == [Path(folder)]
 
 
 def test_strange_folders_are_left_alone(temporary: Path) -> None:

@@ -188,5 +188,6 @@ class TritonPythonModel:
 
 def launcher_order():
     file = Path(os.environ["SADTALKER_DRAIN_FILE"])
-    return file.read_text() if file.exists() else None
+    order = file.read_text() if file.exists() else None
+    return order if order in ("draining", "stopping", "broken") else None
 """

@@ -2,18 +2,24 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 from sadtalker_runtime.bundle import BundleError, pack
+from sadtalker_runtime.processor import this_processor
+from torch import nn
 
 from ..checkpoint.loading import load_weights
 from ..console import progress
 from ..errors import CheckFailedError
 from ..onnx.dependencies import DISTRIBUTIONS
 from ..onnx.repository import export_repository
+from ..precision.verdict import passes_bf16
+from .onnx import known_gates
 
 VERSIONS = "versions.json"
 
@@ -33,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     with progress(console) as bar:
         preset, networks = load_weights("demo")
-        export_repository(networks, preset.name, args.repository, bar)
+        gates = judged(networks, bundle, bar)
+        export_repository(
+            networks, preset.name, args.repository, bar, "bf16", gates=gates
+        )  # has the files of fp32, too
         task = bar.add_task("packing", total=1)
         try:
             pack(args.repository, bundle)
@@ -42,6 +51,27 @@ def run(args: argparse.Namespace) -> int:
         versions = {name: version(name).partition("+")[0] for name in DISTRIBUTIONS}
         (bundle / VERSIONS).write_text(json.dumps(versions, indent=2) + "\n")
         bar.advance(task)
-    packed = sum(path.stat().st_size for path in bundle.rglob("*.xz"))
-    console.print(f"{packed / 1e6:.1f} MB in {bundle}")
+    packed = sum(path.stat().st_size for path in bundle.glob("*.xz"))
+    verdict = "bf16 passes its gate" if gates["bf16"] else "bf16 does not pass its gate: these networks run in fp32"
+    console.print(f"{packed / 1e6:.1f} MB in {bundle}; {verdict}")
     return 0
+
+
+def judged(networks: Mapping[str, nn.Module], bundle: Path, bar: Progress) -> dict[str, bool]:
+    """Return the verdict of the gate of bf16, which the servers that unpack a bundle rely on.
+
+    Without a processor that computes in bf16, where nothing is to be seen, it is the one in the bundle.
+
+    Raises `CheckFailedError` where that is missing, too, or about other weights.
+    """
+    if this_processor().computes_bf16:
+        task = bar.add_task("judging frames in bf16", total=1)
+        verdict = passes_bf16(networks)
+        bar.advance(task)
+        return {"bf16": verdict}
+    known = known_gates(bundle, networks)
+    if "bf16" not in known:
+        raise CheckFailedError(
+            "expected a processor that computes in bf16 (avx512_bf16, amx_bf16), to judge these weights in it"
+        )
+    return known

@@ -12,7 +12,7 @@ from ..restoration_specs import SERVED_SPECS
 from ..specs import SPECS
 from ..tensorrt import convolutions
 from ..tensorrt.build import graph, install, job
-from ..tensorrt.engine import EngineError, TensorRT
+from ..tensorrt.engine import LEVEL, LEVELS, EngineError, TensorRT
 from ..tensorrt.gpu import current_gpu
 from ..tensorrt.operators import refusals
 
@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only", nargs="+", metavar="NAME", choices=names, help=f"build only these of {', '.join(names)}"
     )
     parser.add_argument(
+        "--optimization-level",
+        type=int,
+        choices=LEVELS,
+        default=LEVEL,
+        help="how many kernels TensorRT tries; the time and size of every build go to builds.jsonl beside the engines "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="list what would be built; needs neither TensorRT nor a GPU"
     )
 
@@ -40,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     wanted = args.only or [name for name in SERVED_SPECS if name in SPECS or graph(name, args.repository).is_file()]
-    jobs = [job(spec, args.repository) for spec in SERVED_SPECS.values() if spec.tensorrt and spec.name in wanted]
+    specs = [spec for spec in SERVED_SPECS.values() if spec.tensorrt and spec.name in wanted]
+    jobs = [job(spec, args.repository, args.optimization_level) for spec in specs]
     refused = [f"{j.graph}: {reason}" for j in jobs for reason in refusals(j.graph)]
     if refused:
         raise EngineError("TensorRT does not support these nodes:\n" + "\n".join(refused))

@@ -6,7 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import Progress
-from sadtalker_runtime.manifest import PORTABLE, ExportedFile, Manifest, ManifestError, read_manifest, write_manifest
+from sadtalker_runtime.manifest import (
+    BF16_MODEL,
+    PORTABLE,
+    ExportedFile,
+    Manifest,
+    ManifestError,
+    read_manifest,
+    write_manifest,
+)
 from torch import nn
 
 from ..checkpoint.download import sha256
@@ -19,7 +27,7 @@ from .check import check
 from .dependencies import exporter_digest, weights_digest
 from .graph import export
 
-MODEL, BF16_MODEL, MODEL_512 = "model.onnx", "model_bf16.onnx", "model_512.onnx"
+MODEL, MODEL_512 = "model.onnx", "model_512.onnx"
 ONLY_256 = {"face_enhancer"}  # networks that see rendered frames of no other size
 PRECISIONS = ("fp32", "fp16", "bf16")
 
@@ -117,16 +125,15 @@ def _stage(
     folder = repository / spec.name / "1"
     folder.mkdir(parents=True, exist_ok=True)
     model = MODEL_512 if wanted.size != SIZE and spec.name in SIZED else MODEL
-    precisions = {model: "fp16" if wanted.precision == "fp16" else "fp32"}
-    if wanted.precision == "bf16" and spec.position_inputs:
-        precisions[BF16_MODEL] = "bf16"
-    task = bar.add_task(f"exporting {spec.name}", total=2 * len(precisions))
+    names = [model, *([BF16_MODEL] if wanted.precision == "bf16" and spec.position_inputs else [])]
+    task = bar.add_task(f"exporting {spec.name}", total=2 * len(names))
     files: dict[str, ExportedFile] = {}
-    for name, precision in precisions.items():
+    for name in names:
+        precision = wanted.precision_of(name)
         partial = folder / f"{name}.partial"
         staged[partial] = folder / name
         exported, tolerance = in_precision(spec, module, precision, choices.get(precision))
-        export(spec, exported, partial, metadata=wanted.provenance(precision))
+        export(spec, exported, partial, metadata=wanted.provenance(name))
         bar.advance(task)
         check(spec, module, partial, tolerance)
         bar.advance(task)

@@ -45,24 +45,30 @@ def half(networks: Networks, specs: Specs, _: Path | None = None) -> Engine:
 
 def bfloat(networks: Networks, specs: Specs, folder: Path) -> Engine:
     """Return the files of a bf16 export, run as `configs/bf16.pbtxt` has them run."""
-    provider = "OpenVINOExecutionProvider"
-    if provider not in onnxruntime.get_available_providers():
-        raise UsageError("--precision bf16: expected the package onnxruntime-openvino, found an onnxruntime without it")
-    settings = json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": "1"}})
     sessions = {}
     for name, spec in specs.items():
         path = folder / f"{name}.onnx"
         export(spec, in_precision(spec, spec.build(networks), "bf16")[0], path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        providers = [(provider, {"device_type": "CPU", "load_config": settings})]
-        sessions[name] = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+        sessions[name] = openvino_session(path, "bf16")
+    return lambda name, inputs: _run(sessions[name], specs[name], inputs)
 
-    def engine(name: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        feed = {tensor.name: value.numpy() for tensor, value in zip(specs[name].inputs, inputs, strict=True)}
-        return tuple(map(torch.from_numpy, sessions[name].run([tensor.name for tensor in specs[name].outputs], feed)))
 
-    return engine
+def openvino_session(path: Path, precision: str) -> onnxruntime.InferenceSession:
+    """Return a session in OpenVINO on the CPU that computes in `bf16` or `f32` what the graph has not in 8 bits."""
+    provider = "OpenVINOExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise UsageError("expected the package onnxruntime-openvino, found an onnxruntime without OpenVINO")
+    settings = json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": "1"}})
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    providers = [(provider, {"device_type": "CPU", "load_config": settings})]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+
+
+def session_engine(networks: Networks, specs: Specs, name: str, session: onnxruntime.InferenceSession) -> Engine:
+    """Return an engine that runs the network `name` in a session, and the others in PyTorch in float32."""
+    others = eager(networks, {other: spec for other, spec in specs.items() if other != name})
+    return lambda asked, inputs: _run(session, specs[name], inputs) if asked == name else others(asked, inputs)
 
 
 ENGINES: dict[str, Callable[[Networks, Specs, Path], Engine]] = {"fp16": half, "bf16": bfloat}
@@ -85,6 +91,11 @@ class RoundEachResult(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         answer = func(*tree_map(_single, args), **tree_map(_single, kwargs))
         return tree_map(_half, answer) if dtypes == {torch.float16} else answer
+
+
+def _run(session: onnxruntime.InferenceSession, spec: NetworkSpec, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    feed = {tensor.name: value.numpy() for tensor, value in zip(spec.inputs, inputs, strict=True)}
+    return tuple(map(torch.from_numpy, session.run([tensor.name for tensor in spec.outputs], feed)))
 
 
 def _single(value: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..networks.audio2exp import EXPRESSION
-from .engines import ENGINES, eager
+from .engines import ENGINES, Engine, eager
 from .gate import PORTRAIT, REDUCED, coefficient_windows, face_crop, passes, render
 from .metrics import LIMITS, Frames, compare
 
@@ -19,14 +19,21 @@ def clips(
     networks: Mapping[str, nn.Module], precision: str, portrait: Path, chunks: int
 ) -> list[tuple[Frames, Frames]]:
     """Return frames in fp32 and in a reduced precision, of a clip that speaks and of one that turns."""
-    image = face_crop(portrait)
-    with tempfile.TemporaryDirectory(prefix="sadtalker-precision-") as folder, torch.no_grad():
-        engines = (eager(networks, REDUCED), ENGINES[precision](networks, REDUCED, Path(folder)))
-        found = []
-        for part in (slice(EXPRESSION), slice(EXPRESSION, EXPRESSION + 3)):
-            windows = coefficient_windows(chunks, part)
-            exact, other = (render(engine, networks["motion"], image, windows) for engine in engines)
-            found.append((exact, other))
+    with tempfile.TemporaryDirectory(prefix="sadtalker-precision-") as folder:
+        other = ENGINES[precision](networks, REDUCED, Path(folder))
+        return clips_of(networks, eager(networks, REDUCED), other, portrait, chunks)
+
+
+@torch.no_grad()
+def clips_of(
+    networks: Mapping[str, nn.Module], exact: Engine, reduced: Engine, portrait: Path, chunks: int
+) -> list[tuple[Frames, Frames]]:
+    """Return frames of both engines, of a clip that speaks and of one that turns."""
+    image, found = face_crop(portrait), []
+    for part in (slice(EXPRESSION), slice(EXPRESSION, EXPRESSION + 3)):
+        windows = coefficient_windows(chunks, part)
+        first, second = (render(engine, networks["motion"], image, windows) for engine in (exact, reduced))
+        found.append((first, second))
     return found
 
 

@@ -22,6 +22,9 @@ from .layers import Met, met_layers
 from .measure import open_engine, time_forms
 
 WHOLE_ROUNDS = 3
+LAYERS_PART = 0.75  # of the time, at most: the whole network is measured, too
+NOTICEABLE = 1.03
+"""How many times as fast another form has to be: two measurements of the same one differ by a few per cent."""
 CHOSEN, PORTABLE = "chosen_ms", "portable_ms"
 
 
@@ -29,7 +32,8 @@ def measure(
     cache: Cache, spec: NetworkSpec, module: nn.Module, precisions: Sequence[str], seconds: float, bar: Progress
 ) -> None:
     """Time every layer that the cache lacks, the largest first, for about so many seconds; then the whole network."""
-    deadline = time.monotonic() + seconds
+    start = time.monotonic()
+    deadline = start + seconds
     groups = _by_layer(met_layers(spec, module))
     missing = [
         (precision, group)
@@ -39,7 +43,7 @@ def measure(
     ]
     task = bar.add_task(f"measuring the forms of {spec.name}", total=len(missing) + len(precisions))
     for precision, (first, *others) in missing:
-        if time.monotonic() < deadline:
+        if time.monotonic() < start + LAYERS_PART * seconds:
             bar.update(task, description=f"measuring {precision}, {first.layer.kind} of {spec.name}")
             timings = cache.layers.setdefault(first.description, {})
             timings[precision] = time_forms(first, others, precision)
@@ -66,7 +70,8 @@ def choose(cache: Cache, spec: NetworkSpec, module: nn.Module, precision: str) -
 def fastest(cache: Cache, spec: NetworkSpec, module: nn.Module, precision: str) -> Choice:
     """Return, for every part, the order whose layers take the least time together, and their fastest forms.
 
-    Forms beyond the error limit do not count. An order with a layer that was not measured is left out. A part of which
+    Forms beyond the error limit do not count; plain ones, and the portable order, stay where no other is noticeably
+    faster. An order with a layer that was not measured is left out. A part of which
     no order is complete keeps its portable order and, for layers that were not measured, its portable forms.
     """
     usual = portable(module, precision)
@@ -83,7 +88,9 @@ def fastest(cache: Cache, spec: NetworkSpec, module: nn.Module, precision: str) 
                 known = {layer: best[1] for layer, best in found.items() if best}
                 forms = {layer: form for layer, form in {**partial.forms, **known}.items() if form != PLAIN}
                 partial = PartChoice(order, forms)
-        choice[name] = min(orders, key=lambda entry: entry[0])[1] if orders else partial
+        least = min((ms for ms, _ in orders), default=0.0)
+        near = [found for ms, found in orders if ms <= NOTICEABLE * least and found.order == usual[name].order]
+        choice[name] = [*near, *(found for ms, found in orders if ms == least), partial][0]
     return choice
 
 
@@ -106,7 +113,9 @@ def _best(cache: Cache, met: Met, precision: str) -> tuple[float, str] | None:
         for form in met.forms
         if (timing := timings.get(f"{met.order} {form}")) and timing.error <= ERROR_LIMITS[precision]
     ]
-    return min(allowed) if allowed else None
+    fastest_form = min(allowed, default=None)
+    plain = next((entry for entry in allowed if entry[1] == PLAIN), None)
+    return plain if plain and fastest_form and plain[0] <= NOTICEABLE * fastest_form[0] else fastest_form
 
 
 def _by_layer(layers: Sequence[Met]) -> list[list[Met]]:

@@ -5,6 +5,7 @@ model.plan, or model_512.plan for pictures of 512 pixels.
 """
 
 import fcntl
+import json
 import os
 import tempfile
 import time
@@ -21,9 +22,12 @@ from ..errors import UsageError
 from ..onnx.graph import metadata
 from ..specs import SIZES, BatchProfile, NetworkSpec, at_size
 from . import convolutions
-from .engine import ShapeRange, TensorRT
+from .engine import LEVEL, ShapeRange, TensorRT
 
 TIMINGS = "timings.cache"
+COSTS = "builds.jsonl"  # what every build took
+ALONE = frozenset({"motion", "motion_full", "face_renderer", "face_enhancer"})
+"""Networks that meet the first chunk of a video alone: a second profile has kernels for a batch of one."""
 MODEL, MODEL_512 = "model.onnx", "model_512.onnx"  # as `sadtalker-export onnx` names them
 
 
@@ -34,12 +38,17 @@ class Job:
     spec: NetworkSpec
     profile: BatchProfile
     graph: Path
-    plan_name: str  # file name in the cache, from the graph and the batch sizes
+    plan_name: str  # file name in the cache, from the graph, the batch sizes and the level
+    level: int = LEVEL
 
     @property
-    def inputs(self) -> dict[str, ShapeRange]:
-        sizes = (self.profile.min, self.profile.opt, self.profile.max)
-        return {t.name: ShapeRange(*((size, *t.shape) for size in sizes)) for t in self.spec.inputs}
+    def profiles(self) -> list[dict[str, ShapeRange]]:
+        """Return the shapes of every input by profile; `profile` of the configuration counts them from 0."""
+        ranges = [(self.profile.min, self.profile.opt, self.profile.max)]
+        ranges += [(1, 1, 1)] if self.spec.name in ALONE else []
+        return [
+            {t.name: ShapeRange(*((size, *t.shape) for size in sizes)) for t in self.spec.inputs} for sizes in ranges
+        ]
 
     @property
     def installed(self) -> Path:
@@ -53,8 +62,8 @@ def graph(name: str, repository: Path) -> Path:
     return large if large.is_file() else folder / MODEL
 
 
-def job(spec: NetworkSpec, repository: Path) -> Job:
-    """Return what to build for a network.
+def job(spec: NetworkSpec, repository: Path, level: int = LEVEL) -> Job:
+    """Return what to build for a network, at one of the builder's optimization levels.
 
     Raises `UsageError` if the repository has no such graph, or the form of it that is made for processors.
     """
@@ -70,8 +79,9 @@ def job(spec: NetworkSpec, repository: Path) -> Job:
             f"{file}: expected an export in fp16, got one in {precision} precision, which may hold the form of "
             f"{spec.name} that is made for processors; run `sadtalker-export onnx --precision fp16`"
         )
-    batches = f"{profile.min}-{profile.opt}-{profile.max}"
-    return Job(spec, profile, file, f"{spec.name}-batch{batches}-{sha256(file)[:16]}.plan")
+    batches = f"{profile.min}-{profile.opt}-{profile.max}" + ("-1" if spec.name in ALONE else "")
+    levels = "" if level == LEVEL else f"-level{level}"
+    return Job(spec, profile, file, f"{spec.name}-batch{batches}{levels}-{sha256(file)[:16]}.plan", level)
 
 
 def install(job: Job, tensorrt: TensorRT, folder: Path, console: Console) -> str:
@@ -87,7 +97,9 @@ def install(job: Job, tensorrt: TensorRT, folder: Path, console: Console) -> str
         else:
             start = time.monotonic()
             told = _build(job, tensorrt, plan, console)
-            told += f", built in {time.monotonic() - start:.0f} s"
+            seconds = time.monotonic() - start
+            told += f", built in {seconds:.0f} s"
+            _note_cost(job, plan, seconds)
         _write(job.installed, plan.read_bytes())
     return f"{told}, {plan.stat().st_size / 2**20:.0f} MiB"
 
@@ -98,13 +110,28 @@ def _build(job: Job, tensorrt: TensorRT, plan: Path, console: Console) -> str:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     ) as bar:
         phases = _Phases(bar, job.spec.name)
-        built = tensorrt.build(job.graph, job.inputs, timings.read_bytes() if timings.is_file() else b"", phases)
-    engine = convolutions.of_engine(tensorrt.layers(built.plan, job.inputs))
+        known = timings.read_bytes() if timings.is_file() else b""
+        built = tensorrt.build(job.graph, job.profiles, known, phases, job.level)
+    engine = convolutions.of_engine(tensorrt.layers(built.plan, job.profiles[0]))
     if warning := convolutions.mismatch(job.spec.name, convolutions.of_graph(job.graph), engine):
         console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
     _write(timings, built.timings)
     _write(plan, built.plan)
     return f"{engine} convolutions in half precision"
+
+
+def _note_cost(job: Job, plan: Path, seconds: float) -> None:
+    """Add a line to the cache's list of builds, so that levels can be compared by what they cost."""
+    cost = {
+        "plan": plan.name,
+        "network": job.spec.name,
+        "level": job.level,
+        "profiles": len(job.profiles),
+        "seconds": round(seconds, 1),
+        "bytes": plan.stat().st_size,
+    }
+    with plan.with_name(COSTS).open("a") as file:
+        file.write(json.dumps(cost) + "\n")
 
 
 class _Phases:

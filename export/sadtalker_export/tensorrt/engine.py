@@ -7,7 +7,7 @@ does nothing else.
 import importlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from ..errors import CheckFailedError, UsageError
 
 VERSIONS = (10, 11)
+LEVELS = range(6)
+LEVEL = 3  # of the builder's optimization, its own default: higher ones try more kernels and take longer
 log = logging.getLogger(__name__)
 
 Shape = tuple[int, ...]
@@ -68,8 +70,18 @@ class TensorRT:
             raise UsageError(f"TensorRT {self.version}: expected {' or '.join(map(str, VERSIONS))}")
         self._logger = _logger(self._api)
 
-    def build(self, path: Path, inputs: Mapping[str, ShapeRange], timings: bytes, observer: PhaseObserver) -> Built:
-        """Build an engine from an ONNX file. Raises `EngineError`; `KeyboardInterrupt` after the current step."""
+    def build(
+        self,
+        path: Path,
+        profiles: Sequence[Mapping[str, ShapeRange]],
+        timings: bytes,
+        observer: PhaseObserver,
+        level: int = LEVEL,
+    ) -> Built:
+        """Build an engine from an ONNX file, with kernels of its own for every profile, at one of `LEVELS`.
+
+        Raises `EngineError`; `KeyboardInterrupt` after the current step.
+        """
         api = self._api
         builder = api.Builder(self._logger)
         network = builder.create_network(self._network_flags())
@@ -83,11 +95,13 @@ class TensorRT:
         config.clear_flag(api.BuilderFlag.TF32)  # on by default, but float32 is kept where ten bits are too few
         monitor = _monitor(api, observer)
         config.progress_monitor = monitor
-        profile = builder.create_optimization_profile()
-        for name, shapes in inputs.items():
-            profile.set_shape(name, shapes.min, shapes.opt, shapes.max)
-        if config.add_optimization_profile(profile) < 0:
-            raise EngineError(f"{path}: TensorRT refuses the shapes {dict(inputs)}")
+        config.builder_optimization_level = level
+        for inputs in profiles:
+            profile = builder.create_optimization_profile()
+            for name, shapes in inputs.items():
+                profile.set_shape(name, shapes.min, shapes.opt, shapes.max)
+            if config.add_optimization_profile(profile) < 0:
+                raise EngineError(f"{path}: TensorRT refuses the shapes {dict(inputs)}")
         if not config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False):
             config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
@@ -99,7 +113,7 @@ class TensorRT:
         return Built(bytes(plan), bytes(config.get_timing_cache().serialize()))
 
     def layers(self, plan: bytes, inputs: Mapping[str, ShapeRange]) -> list[Layer]:
-        """Return the engine inspector's description of every layer, at the shapes `opt`."""
+        """Return the engine inspector's description of every layer, at the shapes `opt` of the first profile."""
         api = self._api
         runtime = api.Runtime(self._logger)
         engine = runtime.deserialize_cuda_engine(plan)

@@ -71,22 +71,34 @@ async function choosePicture(file) {
   const form = new FormData();
   form.append("image", file);
   if ($("whole").checked) form.append("crop", "full");
+  const before = $("backdrop").getAttribute("src");
+  const chosen = URL.createObjectURL(file);
+  showBehind(chosen);
   try {
     portrait = await (await api.request("/v1/portraits", { method: "POST", form })).json();
     portrait.file = file;
     messages.length = 0;
     const poster = await api.blobUrl(portrait.poster_url);
     face.setPoster(poster);
-    $("backdrop").src = poster; // blurred, where the picture does not fill the stage
-    $("backdrop").hidden = false;
+    showBehind(poster);
     setState("idle", "Coming alive…");
     $("text").focus();
     await comeAlive(portrait);
   } catch (error) {
     showError(error);
+    if ($("backdrop").src === chosen) showBehind(before);
     if (document.body.dataset.state === "preparing") setState(portrait ? "idle" : "empty");
     else if (document.body.dataset.state === "idle") $("status").textContent = "";
+  } finally {
+    URL.revokeObjectURL(chosen);
   }
+}
+
+// Blurred, where the picture does not fill the stage, and while the face is being looked for.
+function showBehind(url) {
+  $("backdrop").hidden = !url;
+  if (url) $("backdrop").src = url;
+  else $("backdrop").removeAttribute("src");
 }
 
 async function comeAlive(chosen) {

@@ -17,6 +17,7 @@ from sadtalker_runtime.animation.calls import Call
 from sadtalker_runtime.animation.coefficient_stream import CoefficientStream
 from sadtalker_runtime.animation.head_angles import NO_ANGLE, angle_curves
 from sadtalker_runtime.animation.performances import Performance, prepare
+from sadtalker_runtime.animation.photos import joined, shares
 from sadtalker_runtime.animation.portraits import Portrait, PortraitCache, pixel_aspect
 from sadtalker_runtime.animation.windows import (
     CHUNK,
@@ -32,11 +33,12 @@ from sadtalker_runtime.animation.windows import (
 )
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.blending.scene import Scene
-from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.errors import REFUSED, CallError, InputError
 from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.media.mp4 import FragmentedMp4
 from sadtalker_runtime.media.poster import png
 from sadtalker_runtime.options import ENHANCERS, Options
+from sadtalker_runtime.portrait.face import MAIN
 from sadtalker_runtime.timing import FRAME_RATE
 
 RENDERERS = {
@@ -125,7 +127,7 @@ class Animator:
             raise InputError(f"enhance: {options.enhance} is not installed on this server, expected none")
         if options.speech_model not in self._speech_models:
             raise InputError(f"speech_model: expected {' or '.join(self._speech_models)}, got {options.speech_model!r}")
-        encoding = asyncio.create_task(self._portraits.get(image, options.crop, options.face_index, options.full))
+        encoding = asyncio.create_task(self._encode(image, options))
         performance = None
         try:
             try:
@@ -135,7 +137,7 @@ class Animator:
                     )
                 if not performance.loops:  # a loop's key frames end with it
                     options.check_length(performance.frames / FRAME_RATE)
-                portrait = await encoding
+                portrait, *others = await encoding
             finally:
                 encoding.cancel()
                 del encoding  # an error kept by the task would keep this frame, and the frame the task and the picture
@@ -148,7 +150,7 @@ class Animator:
                 np.save(file, np.concatenate(parts).astype(np.float32))
                 yield Fragment(file.getvalue(), performance.frames, performance.frames)
                 return
-            async with aclosing(self._render(portrait, performance, options)) as chunks:
+            async with aclosing(self._render([portrait, *others], performance, options)) as chunks:
                 if options.poster:
                     finished = await asyncio.to_thread(finisher, portrait)
                     picture = await asyncio.to_thread(next, iter(finished((await anext(chunks))[:1])))
@@ -156,7 +158,7 @@ class Animator:
                     return
                 side = self._size * ENHANCERS[options.enhance]
                 size = portrait.scene.size if portrait.scene else (side, side)
-                async with aclosing(self._encode(chunks, performance, portrait, size)) as fragments:
+                async with aclosing(self._mux(chunks, performance, portrait, size)) as fragments:
                     async for fragment in fragments:
                         yield fragment
         finally:
@@ -171,7 +173,7 @@ class Animator:
         """
         return await self._portraits.get(image, options.crop, options.face_index, options.full)
 
-    async def _encode(
+    async def _mux(
         self,
         chunks: AsyncGenerator[Array, None],
         performance: Performance,
@@ -182,8 +184,9 @@ class Animator:
         track = await asyncio.to_thread(self._decoders.track, sound)
         try:
             finished = await asyncio.to_thread(finisher, portrait)
+            moving = portrait.scene.rectangle if portrait.scene else None
             writer = await asyncio.to_thread(
-                FragmentedMp4, frames, *size, sound.channels, track.read, portrait.pixel_aspect
+                FragmentedMp4, frames, *size, sound.channels, track.read, portrait.pixel_aspect, moving
             )
             try:
                 async for pictures in chunks:
@@ -195,6 +198,23 @@ class Animator:
                 writer.close()
         finally:
             track.close()
+
+    async def _encode(self, image: bytes, options: Options) -> list[Portrait]:
+        """Return the portrait and the further photos of the person, encoded or from the cache.
+
+        Raises:
+            InputError: a photo cannot be used, or shows somebody else; the message says which, the portrait being 1.
+            Exception: what `call` raises for the portrait itself.
+        """
+        encoded = [await self.portrait(image, options)]
+        for number, photo in enumerate(options.photos or (), 2):
+            try:
+                encoded.append(await self._portraits.get(photo, options.crop, MAIN, options.full))
+            except CallError as error:
+                if error.refused:
+                    raise InputError(f"photo {number}: {str(error).removeprefix(REFUSED)}") from error
+                raise
+        return encoded
 
     async def _encode_portrait(self, image: bytes, crop: str, face_index: int, full: bool) -> Portrait:
         with self._observer.stage("portrait"):
@@ -228,9 +248,10 @@ class Animator:
         return Portrait(renderer_inputs, {"landmarks": landmarks}, coefficients, aspect, placement, scene)
 
     async def _render(
-        self, portrait: Portrait, performance: Performance, options: Options
+        self, photos: Sequence[Portrait], performance: Performance, options: Options
     ) -> AsyncGenerator[Array, None]:
         """Yield the frames of one chunk after the other: uint8 [up to 5, side, side, 3]."""
+        portrait = photos[0]
         frames, loops = performance.frames, performance.loops
         fetch = partial(self._fetch_coefficients, portrait, performance, options)
         coefficients = CoefficientStream(frames, fetch, loops)
@@ -241,14 +262,13 @@ class Animator:
             for chunk in range(chunk_count(frames)):
                 known = await coefficients.first(needed(chunk, frames))
                 motion = {
+                    "canonical_keypoints": portrait.renderer_inputs["canonical_keypoints"],
                     "coefficient_windows": placed(chunk_windows(known, chunk, frames, loops), portrait.placement)[None],
                     "head_angles": chunk_angles(angles, chunk)[None],
                 }
-                if options.enhance != "none":
-                    motion |= portrait.enhancer_inputs
-                inputs, left = {**portrait.renderer_inputs, **motion}, frames - chunk * CHUNK
+                left = frames - chunk * CHUNK
                 rendering.append(
-                    asyncio.create_task(self._render_chunk(renderer(options), inputs, left, schedule, chunk))
+                    asyncio.create_task(self._render_chunk(photos, motion, options, schedule, chunk, left))
                 )
                 # The first chunk travels alone: in one batch with the next ones it would take as long as all of them.
                 if chunk == 0 or len(rendering) == self._chunks_in_flight:
@@ -270,13 +290,37 @@ class Animator:
         return styled(values, portrait.coefficients, options.expression_scale, head_motion_scale)
 
     async def _render_chunk(
-        self, model: str, inputs: dict[str, Array], frames_left: int, schedule: Schedule, chunk: int
+        self,
+        photos: Sequence[Portrait],
+        motion: dict[str, Array],
+        options: Options,
+        schedule: Schedule,
+        chunk: int,
+        left: int,
     ) -> Array:
-        async with self._admission.place(schedule.urgency(chunk)):
-            with self._observer.stage("render"):
-                [pictures] = await self._call(model, inputs, "frames")
+        """Return the next frames of the `left` ones, those of a chunk, joined from the photos that they need.
+
+        Returns:
+            uint8 [up to 5, side, side, 3].
+        """
+        used = [0]
+        if len(photos) > 1:
+            [keypoints] = await self._call(motion_model(options.full), motion, "keypoints")
+            parts = shares(np.concatenate([p.renderer_inputs["source_keypoints"] for p in photos]), keypoints[0])
+            used = parts.needed
+        renderings = []
+        for photo in (photos[i] for i in used):
+            inputs = {**photo.renderer_inputs, **motion}
+            if options.enhance != "none":
+                inputs |= photo.enhancer_inputs
+            async with self._admission.place(schedule.urgency(chunk)):
+                with self._observer.stage("render"):
+                    [frames] = await self._call(renderer(options), inputs, "frames")
+            renderings.append(frames[0])
+        if len(renderings) > 1:
+            renderings = [await asyncio.to_thread(joined, renderings, parts.only(used))]
         schedule.rendered(asyncio.get_running_loop().time())
-        pictures = pictures[0, :frames_left]
+        pictures: Array = renderings[0][:left]
         self._observer.frames_rendered(len(pictures))
         return pictures
 

@@ -2,7 +2,8 @@
 
 Every frame is framed for the 3-D reconstruction as a portrait is (`portrait_crop`, alignment by five landmarks). A
 detector's boxes tremble, and the reconstruction would take that for motion; so the face is looked for in every fifth
-frame only, before the first face in every tenth, and the frames' squares lie on a smooth curve through what was found.
+frame only (before the first face, in every fifteenth), and the frames' squares lie on a smooth curve through what was
+found.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ GROUP = 5  # frames between two looks for the face; no more than face_reconstruc
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16  # over the looks, 0.2 s apart
 REACH = len(KERNEL) // 2
 SEARCH_SECONDS = 5.0  # how long a video may go on before its first face: a look takes long where there is none
-SEARCH_GROUPS = 2  # between two looks until then
+SEARCH_GROUPS = 3  # between two looks until then
 ALIGNED_SIZE = 224  # pixels, what the reconstruction sees
 
 
@@ -69,20 +70,29 @@ class DrivingFace:
         waiting: deque[list[Array]] = deque()  # groups whose neighbours' squares are not all known
         faceless, last = 0, None
         pictures = self._video.pictures()
-        while group := await asyncio.to_thread(lambda: list(islice(pictures, GROUP))):
-            skipped = not squares and faceless // GROUP % SEARCH_GROUPS
-            square = None if skipped else await self._look(group[0])
+
+        def read() -> list[Array]:
+            return list(islice(pictures, GROUP))
+
+        group = await asyncio.to_thread(read)
+        while group:
+            square, following = None, None
+            if squares:
+                square = await self._look(group[0])
+            elif faceless // GROUP % SEARCH_GROUPS == 0:  # nothing else is to be done while it is looked for
+                square, following = await asyncio.gather(self._look(group[0]), asyncio.to_thread(read))
             if square is None and not squares:  # nothing to show yet, and nothing to keep
                 faceless += len(group)
                 if faceless >= SEARCH_SECONDS * FRAME_RATE:
                     break
-                continue
-            squares.append(square)
-            waiting.append(group)
-            if len(waiting) > REACH + 1:
-                values = await self._reconstruct(waiting.popleft(), squares, len(squares) - len(waiting) - 1, last)
-                yield _after(faceless, values)
-                faceless, last = 0, values[-1]
+            else:
+                squares.append(square)
+                waiting.append(group)
+                if len(waiting) > REACH + 1:
+                    values = await self._reconstruct(waiting.popleft(), squares, len(squares) - len(waiting) - 1, last)
+                    yield _after(faceless, values)
+                    faceless, last = 0, values[-1]
+            group = await asyncio.to_thread(read) if following is None else following
         for look, group in enumerate(waiting, len(squares) - len(waiting)):
             values = await self._reconstruct(group, squares, look, last)
             yield _after(faceless, values)

@@ -24,7 +24,8 @@ class Scene:
 
     def __init__(self, picture: Array, rectangle: tuple[int, int, int, int]) -> None:
         self._picture = picture
-        left, top, right, bottom = rectangle
+        self.rectangle = left, top, right, bottom = rectangle
+        """Left, top, right and bottom of what moves, pixels."""
         self._inside = slice(top, bottom), slice(left, right)
         self._size = right - left, bottom - top
         self._border = CalmBorder(picture[self._inside])

@@ -25,6 +25,8 @@ class Network:
     """Why these."""
     overlap: bool = False
     """Whether its tensors are so large that copying them should overlap with computing."""
+    alone: bool = False
+    """Whether its engine has a second profile, for the first chunk of a video, which travels alone."""
 
 
 _EVERY = "A CUDA graph for every batch size."
@@ -40,10 +42,10 @@ NETWORKS = {
     "appearance_encoder": Network((1, 2, 4, 8), _COMMON),
     "audio2exp": Network((27, 32, 64, 128), _RANGES),
     "audio2pose": Network((1, 2, 4, 8), _COMMON),
-    "motion": Network((1, 2, 3, 4, 5, 6, 7, 8), _EVERY),
-    "motion_full": Network((1, 2, 3, 4, 5, 6, 7, 8), _EVERY),
-    "face_renderer": Network((1, 2, 3, 4), _EVERY, overlap=True),
-    "face_enhancer": Network((1, 2, 3, 4), _EVERY, overlap=True),
+    "motion": Network((1, 2, 3, 4, 5, 6, 7, 8), _EVERY, alone=True),
+    "motion_full": Network((1, 2, 3, 4, 5, 6, 7, 8), _EVERY, alone=True),
+    "face_renderer": Network((1, 2, 3, 4), _EVERY, overlap=True, alone=True),
+    "face_enhancer": Network((1, 2, 3, 4), _EVERY, overlap=True, alone=True),
 }
 
 SIZED = ("appearance_encoder", "face_renderer")
@@ -119,7 +121,7 @@ def as_engine(instances: int) -> Edit:
         if model not in NETWORKS:
             return None
         network, file = NETWORKS[model], "model_512.plan" if config.has("default_model_filename") else "model.plan"
-        config = _on_gpu(_without_openvino(config), instances if network.overlap else 1)
+        config = _on_gpu(_without_openvino(config), instances if network.overlap else 1, network.alone)
         config = config.put("backend", 'platform: "tensorrt_plan"')
         config = config.put("default_model_filename", _filename(file), "backend")
         # Two instances overlap; one prepares its next batch while it computes. (A stream for outputs and CUDA graphs
@@ -262,8 +264,11 @@ def _without_openvino(config: ConfigText) -> ConfigText:
     return config.drop("optimization", "parameters.one_item_per_run")
 
 
-def _on_gpu(config: ConfigText, instances: int) -> ConfigText:
-    text = f"instance_group [ {{ kind: KIND_GPU count: {instances} }} ]"
+def _on_gpu(config: ConfigText, instances: int, alone: bool = False) -> ConfigText:
+    profiles = ' profile: [ "0", "1" ]' if alone else ""
+    text = f"instance_group [ {{ kind: KIND_GPU count: {instances}{profiles} }} ]"
+    if alone:
+        text = f"# Of the engine's two profiles Triton takes the nearer one: 1 is for a batch of one.\n{text}"
     if instances == 2:
         text = f"# Two: while one copies its frames out, the other computes.\n{text}"
     return config.put("instance_group", text)

@@ -27,7 +27,7 @@ class Encoder(Protocol):
 
 
 def encoder(format: str, width: int, height: int, pixel_aspect: Fraction) -> Encoder:
-    """Return the encoder of a format, one of `live.options.FORMATS`."""
+    """Return the encoder of a format: rgb24, jpeg or mp4."""
     if format == "mp4":
         return EndlessMp4(width, height, pixel_aspect)
     return Pixels() if format == "rgb24" else Jpeg()

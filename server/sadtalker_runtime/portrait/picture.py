@@ -10,6 +10,8 @@ from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.errors import InputError, excerpt
 
 MAX_PIXELS = 64_000_000
+REDUCED_PIXELS = 24_000_000
+"""Larger pictures are halved once they are decoded: no video shows a face that finely, and copies take a while."""
 MIN_SIDE = 64  # a face in fewer pixels has no mouth to animate
 MAX_ASPECT = 100  # of a side by the other; the search for a face shrinks the longer one to 640 pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # raster formats only: no interpreter behind any of them
@@ -21,7 +23,8 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pil
 def decode(data: bytes) -> Array:
     """Return the picture in `data` as uint8 [height, width, 3], RGB, upright, transparency over white.
 
-    The size is read from the header and checked before any pixel is decoded.
+    A picture of more than 24 megapixels comes in half its width and height. The size is read from the header and
+    checked before any pixel is decoded.
 
     Raises:
         InputError: not a picture, damaged, more than 64 megapixels, a side under 64 pixels, or over 100 times
@@ -51,7 +54,8 @@ def decode(data: bytes) -> Array:
         try:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)  # copies of 64 megapixels take a while
-            return np.asarray(_to_rgb(image))
+            rgb = _to_rgb(image)
+            return np.asarray(rgb.reduce(2) if width * height > REDUCED_PIXELS else rgb)
         except _BROKEN as error:
             raise InputError(
                 f"image: expected an intact {image.format}, got a damaged one ({excerpt(error)})"

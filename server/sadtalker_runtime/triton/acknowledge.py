@@ -1,8 +1,8 @@
 """The model `acknowledge`: says to the model `sadtalker` how much of a video its listener has read.
 
-It is a model of its own because `sadtalker` takes no request while every place for a video is taken, and one in the
-same stream because behind a load balancer only the stream leads to the server that makes the video. The two processes
-are children of one tritonserver; a datagram socket that is named after it joins them and leaves nothing on any disk.
+It is a model of its own because it has other inputs and no answer, and one in the same stream because behind a load
+balancer only the stream leads to the server that makes the video. The two processes are children of one tritonserver; a
+datagram socket that is named after it joins them and leaves nothing on any disk.
 """
 
 import hashlib

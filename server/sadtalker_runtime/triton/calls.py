@@ -7,10 +7,11 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from sadtalker_runtime.arrays import Array
-from sadtalker_runtime.errors import CallError
+from sadtalker_runtime.errors import UNAVAILABLE, CallError
 from sadtalker_runtime.triton.tracing import tracing
 
 _ROUTE = re.compile(r"^(in ensemble '[^']*', )+")  # what Triton puts before the words of a model
+_FULL = "shared memory pool"  # in what Triton says when /dev/shm is full; it goes on to name a region of its own
 
 
 async def call(model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
@@ -41,5 +42,6 @@ def _request(model: str, inputs: dict[str, Array], outputs: tuple[str, ...], par
 
 def _results(response: Any, outputs: tuple[str, ...]) -> list[Array]:
     if response.has_error():
-        raise CallError(_ROUTE.sub("", response.error().message()))
+        message = _ROUTE.sub("", response.error().message())
+        raise CallError(f"{UNAVAILABLE}shared memory is full, try another server" if _FULL in message else message)
     return [np.array(pb_utils.get_output_tensor_by_name(response, name).as_numpy()) for name in outputs]

@@ -8,6 +8,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from sadtalker_runtime.places import REASONS
 from sadtalker_runtime.triton import video_record
 
 STAGES = ("decoding", "portrait", "coefficients", "render", "encode")
@@ -27,6 +28,9 @@ class Metrics:
         lookups = counter("portrait_cache_lookups_total", "Portraits looked up in the cache")
         self._hits, self._misses = lookups.Metric({"result": "hit"}), lookups.Metric({"result": "miss"})
         self._in_flight = gauge("videos_in_flight", "Videos being made").Metric({})
+        self._waiting = gauge("videos_waiting", "Videos that wait for a place").Metric({})
+        turned_away = counter("videos_turned_away_total", "Videos that ended before they had a place, by reason")
+        self._turned_away = {reason: turned_away.Metric({"reason": reason}) for reason in REASONS}
         self._paused = gauge("videos_paused", "Videos that wait for their listener to read").Metric({})
         self._frames = counter("frames_rendered_total", "Video frames rendered").Metric({})
         videos = counter("videos_total", "Videos by outcome")
@@ -36,6 +40,9 @@ class Metrics:
         self._first_fragment = histogram(
             "first_fragment_seconds", "From the start of a video to its first fragment"
         ).Metric({}, buckets=SECONDS)
+        self._waited = histogram("waiting_seconds", "From the arrival of a video to its place").Metric(
+            {}, buckets=SECONDS
+        )
         self._real_time_factor = histogram(
             "real_time_factor", "Seconds it took to make a second of finished video"
         ).Metric({}, buckets=REAL_TIME_FACTORS)
@@ -64,13 +71,27 @@ class Metrics:
     def frames_rendered(self, frames: int) -> None:
         self._frames.increment(frames)
 
-    def video_started(self) -> None:
+    def video_waits(self) -> None:
+        """Count a video in that has no place yet."""
+        self._waiting.increment(1)
+
+    def video_turned_away(self, reason: str) -> None:
+        """Count a waiting one out that gets no place; `reason` is one of places.REASONS."""
+        self._turned_away[reason].increment(1)
+        self._waiting.increment(-1)
+
+    def video_admitted(self) -> None:
+        """Count a waiting one as being made; both for an instant, so that there is none in which it is neither."""
         self._in_flight.increment(1)
+        self._waiting.increment(-1)
 
     def video_ended(self, outcome: str) -> None:
         """Count a finished one; `outcome` is one of OUTCOMES."""
         self._in_flight.increment(-1)
         self._videos[outcome].increment(1)
+
+    def waited(self, seconds: float) -> None:
+        self._waited.observe(seconds)
 
     def first_fragment(self, seconds: float) -> None:
         self._first_fragment.observe(seconds)

@@ -65,7 +65,7 @@ class TritonPythonModel:
         ]
 
     def _portrait(self, image: bytes, crop: str, index: int) -> PreparedPortrait:
-        self._limits.check("image", image)
+        self._limits.check("image", len(image))
         check_crop(crop)
         return prepare_picture(self._decoders.picture(image), self._finder, crop, index, self._face_size)
 

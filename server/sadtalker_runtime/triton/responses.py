@@ -12,7 +12,8 @@ def error_response(model: str, error: Exception) -> Any:
     if isinstance(error, InputError):
         return failure(f"{REFUSED}{error}", "INVALID_ARG")
     if isinstance(error, CallError):
-        return failure(str(error), "INVALID_ARG" if error.refused else "INTERNAL")
+        code = "INVALID_ARG" if error.refused else "UNAVAILABLE" if error.unavailable else "INTERNAL"
+        return failure(str(error), code)
     pb_utils.Logger.log_error(f"{model}: {error!r}")
     return failure(f"{model} failed: {excerpt(repr(error))}", "INTERNAL")
 

@@ -1,8 +1,7 @@
 """The model `sadtalker`: admits requests, turns tensors into a video and its fragments into responses.
 
-Videos run as coroutines of one event loop in a thread of its own. `execute` only returns when there is room for its
-request; until then it and all behind it wait in Triton's queue, where the limits, timeouts and counters are. (An
-`async def execute` of a decoupled model returns at once: Triton's queue would always be empty and never full.)
+Videos run as coroutines of one event loop in a thread of its own. `execute` takes every request at once; those that
+find no free place wait in a line of the model's own, so that each has its own time-out and its own end.
 """
 
 import asyncio
@@ -24,6 +23,7 @@ from sadtalker_runtime.errors import REFUSED, CallError, InputError, excerpt
 from sadtalker_runtime.listener import Listener, StalledError
 from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.options import Options
+from sadtalker_runtime.places import CANCELLED, STOPPING, NoPlaceError, Places
 from sadtalker_runtime.timing import FRAME_RATE
 from sadtalker_runtime.triton import video_record
 from sadtalker_runtime.triton.acknowledge import Acknowledgements
@@ -39,6 +39,7 @@ CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "stalled": "CANCELL
 STALLED = "ABORTED: "
 """Begins the message of a video that was given up because its listener did not read."""
 OPTIONS = tuple(field.name for field in fields(Options))
+UNAVAILABLE = "UNAVAILABLE: "
 ORDERS = {  # of the launcher, to refuse new videos; with what their callers are told
     "draining": "UNAVAILABLE: the server is stopping, try another",
     "stopping": "UNAVAILABLE: the server is stopping, try another",
@@ -47,7 +48,6 @@ ORDERS = {  # of the launcher, to refuse new videos; with what their callers are
 DEAD = "is not healthy"  # in what Triton answers for a model whose process died: the launcher has seen it, too
 ENDING = ("stopping", "broken")  # those that also end the videos being made
 ORDER_POLL_SECONDS = 0.5
-ROOM_POLL_SECONDS = 0.1
 
 
 class TritonPythonModel:
@@ -62,7 +62,7 @@ class TritonPythonModel:
             return float(parameters[name]["string_value"])
 
         videos, chunks = int(parameter("videos_at_once")), int(parameter("chunks_in_flight"))
-        self._room = threading.Semaphore(videos)
+        self._places = Places(videos, int(parameter("videos_waiting")))
         self._limits = FileLimits(parameters)
         self._decoders = Decoders(spare=2)
         self._unread_limit = int(parameter("unacknowledged_megabytes") * 1e6)
@@ -93,45 +93,44 @@ class TritonPythonModel:
         asyncio.run_coroutine_threadsafe(self._obey(), self._loop)
 
     def execute(self, requests: list[Any]) -> None:
-        """Start the videos, each as soon as there is room for it; refuse at once what is too large."""
+        """Take the requests over: their inputs become videos that run or wait; bad ones are refused at once."""
         for request in requests:
             sender = request.get_response_sender()
             record = VideoRecord(request.request_id())
+            self._metrics.video_waits()
             try:
                 inputs = read_inputs(request, self._limits)
             except InputError as error:
-                self._metrics.video_started()
+                self._metrics.video_admitted()
                 self._metrics.video_ended("refused")
                 self._fail(sender, "INVALID_ARG", f"{REFUSED}{error}")
                 self._write(record, "refused", f"{REFUSED}{error}")
                 continue
             record.input_bytes = {name: len(value) for name, value in inputs.items() if isinstance(value, bytes)}
-            context = request.trace().get_context()
-            refusal = self._enter(sender, request.timeout() / 1e6)
+            record.input_bytes |= {"photos": sum(map(len, inputs["photos"]))} if "photos" in inputs else {}
+            context, timeout = request.trace().get_context(), request.timeout() / 1e6
+            asyncio.run_coroutine_threadsafe(self._admit(sender, inputs, record, context, timeout), self._loop)
+
+    async def _admit(
+        self, sender: Any, inputs: dict[str, Any], record: VideoRecord, context: str | None, timeout: float
+    ) -> None:
+        """Make a video once there is a place for it, within `timeout` seconds (0: at any time), or say why not."""
+        try:
+            await self._places.enter(timeout, sender.is_cancelled)
+            if order := launcher_order():
+                self._places.leave()
+                raise NoPlaceError(STOPPING, ORDERS[order].removeprefix(UNAVAILABLE))
+        except NoPlaceError as error:
             record.admitted()
-            if refusal:
-                self._fail(sender, *refusal)
-                self._write(record, "cancelled" if refusal[0] == "CANCELLED" else "refused", refusal[1])
-                continue
-            asyncio.run_coroutine_threadsafe(self._answer(sender, inputs, record, context), self._loop)
-
-    def _enter(self, sender: Any, timeout: float) -> tuple[str, str] | None:
-        """Take a place for a video, or return the code and the message of why there is none.
-
-        Args:
-            timeout: the request's, seconds; 0 is none. In its queue Triton minds it, here we must; without that all
-                requests behind this one would wait with it.
-        """
-        deadline = time.monotonic() + timeout
-        while not self._room.acquire(timeout=ROOM_POLL_SECONDS):
-            if sender.is_cancelled():
-                return "CANCELLED", "cancelled by the caller"
-            if timeout and time.monotonic() > deadline:
-                return "UNAVAILABLE", f"UNAVAILABLE: no place for this video became free within {timeout:g} s"
-        if order := launcher_order():
-            self._room.release()
-            return "UNAVAILABLE", ORDERS[order]
-        return None
+            self._metrics.video_turned_away(error.reason)
+            left = error.reason == CANCELLED
+            message = str(error) if left else f"{UNAVAILABLE}{error}"
+            self._fail(sender, "CANCELLED" if left else "UNAVAILABLE", message)
+            self._write(record, "cancelled" if left else "refused", message)
+            return
+        record.admitted()
+        self._metrics.waited(record.waited)
+        await self._answer(sender, inputs, record, context)
 
     def finalize(self) -> None:
         """Stop the event loop and the decoders."""
@@ -146,10 +145,13 @@ class TritonPythonModel:
             listener.acknowledge(frames_done)
 
     async def _obey(self) -> None:
-        """End the videos being made once the launcher says so: what they wait for may never come."""
+        """Turn away who waits once the launcher says so, and end the videos being made: their networks may be dead."""
         while True:
             await asyncio.sleep(ORDER_POLL_SECONDS)
-            if launcher_order() in ENDING:
+            order = launcher_order()
+            if order:
+                self._places.turn_away(ORDERS[order].removeprefix(UNAVAILABLE))
+            if order in ENDING:
                 for video in self._videos:
                     video.cancel()
 
@@ -172,7 +174,7 @@ class TritonPythonModel:
         if record.request_id:
             self._listeners[record.request_id] = listener
         try:
-            self._metrics.video_started()
+            self._metrics.video_admitted()
             with self._tracing.video(context), video_record.recording(record):
                 if not await self._send_video(sender, inputs, listener, record):
                     outcome, message = "cancelled", "cancelled by the caller"
@@ -182,6 +184,7 @@ class TritonPythonModel:
             outcome, message = "refused", f"{REFUSED}{error}"
         except CallError as error:
             outcome, message = "refused" if error.refused else "failed", str(error)
+            code = "UNAVAILABLE" if error.unavailable else None
             if DEAD in message:
                 message, code = ORDERS["broken"], "UNAVAILABLE"
         except asyncio.CancelledError:
@@ -191,7 +194,7 @@ class TritonPythonModel:
             outcome, message = "failed", f"sadtalker failed: {excerpt(repr(error))}"
         finally:
             self._videos.discard(video)
-            self._room.release()
+            self._places.leave()
             if self._listeners.get(record.request_id) is listener:
                 del self._listeners[record.request_id]
         if message is not None:

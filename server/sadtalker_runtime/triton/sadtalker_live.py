@@ -25,31 +25,17 @@ from sadtalker_runtime.live.frames import CallerGoneError, Frame, Limits, Sessio
 from sadtalker_runtime.live.idle import RestCache
 from sadtalker_runtime.live.options import LiveOptions
 from sadtalker_runtime.live.session import LiveSession
+from sadtalker_runtime.option_table import FACE_OPTIONS, LIVE_OPTIONS
 from sadtalker_runtime.options import ENHANCERS, Options
 from sadtalker_runtime.timing import FRAME_RATE
 from sadtalker_runtime.triton.calls import call
+from sadtalker_runtime.triton.inputs import SPEECH, FileLimits, read_tensors
 from sadtalker_runtime.triton.live_metrics import LiveMetrics
 from sadtalker_runtime.triton.metrics import Metrics
 from sadtalker_runtime.triton.responses import failure
-from sadtalker_runtime.triton.sadtalker import ENDING, ORDER_POLL_SECONDS, ORDERS, launcher_order
+from sadtalker_runtime.triton.sadtalker import DEAD, ENDING, ORDER_POLL_SECONDS, ORDERS, launcher_order
 
 SEQUENCE_START, SEQUENCE_END = 1, 2  # flags of a request
-LIVE_OPTIONS = "look_ahead", "pace", "idle", "format"
-FACE_OPTIONS = (
-    "pose_style",
-    "expression_scale",
-    "head_motion_scale",
-    "still",
-    "seed",
-    "blink",
-    "blink_rate",
-    "size",
-    "crop",
-    "face_index",
-    "enhance",
-    "speech_model",
-)
-SPEECH = "pcm", "samples"
 CONTROLS = "flush", "interrupt", "end"
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL", "idle": "CANCELLED"}
 
@@ -67,9 +53,9 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the limits from the configuration's parameters and start the event loop of the sessions."""
-        parameters = {
-            key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()
-        }
+        configured = json.loads(args["model_config"])["parameters"]
+        parameters = {key: value["string_value"] for key, value in configured.items()}
+        self._file_limits = FileLimits(configured)
         chunks, self._most = int(parameters["chunks_in_flight"]), int(parameters["sessions"])
         self._limits = Limits(
             float(parameters["utterance_seconds"]),
@@ -101,9 +87,12 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> None:
         """Say to each request's session what it brings, in order."""
         for request in requests:
-            # Copies: a request's tensors must not be touched once `execute` has returned.
-            inputs = {tensor.name(): _value(tensor) for tensor in request.inputs()}
             sender, number, flags = request.get_response_sender(), request.correlation_id(), request.flags()
+            try:
+                inputs = read_tensors(request, self._file_limits)
+            except InputError as error:  # a session that goes on is left as it is
+                self._loop.call_soon_threadsafe(self._reply, sender, failure(f"{REFUSED}{error}", "INVALID_ARG"))
+                continue
             self._loop.call_soon_threadsafe(self._take, sender, number, flags, inputs)
 
     def finalize(self) -> None:
@@ -128,6 +117,10 @@ class TritonPythonModel:
         elif begins and refusal is None:
             self._loop.create_task(self._answer(self._sessions[number], number, inputs))
             return
+        self._reply(sender, refusal)
+
+    def _reply(self, sender: Any, refusal: Any) -> None:
+        """Give a request its final answer: the refusal, or None for an empty one."""
         final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         self._loop.run_in_executor(
             None, lambda: sender.send(refusal, flags=final) if refusal else sender.send(flags=final)
@@ -160,7 +153,7 @@ class TritonPythonModel:
     def _say(self, number: int | str, inputs: dict[str, Any], ends: bool) -> None:
         begun = self._sessions.get(number)
         if begun is None:
-            if ends and not inputs.keys() & set(SPEECH):
+            if ends and not inputs.keys() & SPEECH:
                 return  # it has ended already
             raise InputError(f"sequence {number}: expected one that goes on, got one that has ended")
         session = begun.session
@@ -175,7 +168,7 @@ class TritonPythonModel:
         if speech:
             if "rate" not in inputs:
                 raise InputError("rate: expected samples per second with speech, got none")
-            session.speak(np.atleast_1d(inputs[speech[0]]), inputs["rate"])
+            session.speak(inputs[speech[0]], inputs["rate"])
         if control == "interrupt":
             session.interrupt()
             self._metrics.interrupted()
@@ -186,7 +179,7 @@ class TritonPythonModel:
 
     async def _answer(self, begun: _Open, number: int | str, inputs: dict[str, Any]) -> None:
         """Send a session's frames; on failure, the one error."""
-        outcome, message = "ended", ""
+        outcome, message, code = "ended", "", None
         self._metrics.session_started()
         try:
             await self._send_frames(begun, inputs)
@@ -195,11 +188,13 @@ class TritonPythonModel:
         except CallerGoneError as error:
             outcome, message = "cancelled", f"CANCELLED: {error}"
             if (order := launcher_order()) in ENDING:
-                outcome, message = "failed", ORDERS[order]
+                outcome, message, code = "failed", ORDERS[order], "UNAVAILABLE"
         except SessionIdleError as error:
             outcome, message = "idle", f"ABORTED: {error}"
         except CallError as error:
             outcome, message = "refused" if error.refused else "failed", str(error)
+            if DEAD in message:
+                message, code = ORDERS["broken"], "UNAVAILABLE"
         except Exception as error:
             pb_utils.Logger.log_error(f"sadtalker_live: {error!r}")
             outcome, message = "failed", f"sadtalker_live failed: {error!r}"
@@ -208,7 +203,7 @@ class TritonPythonModel:
             self._metrics.session_ended(outcome)
         final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         if message:
-            await asyncio.to_thread(begun.sender.send, failure(message, CODES[outcome]), flags=final)
+            await asyncio.to_thread(begun.sender.send, failure(message, code or CODES[outcome]), flags=final)
         else:
             await asyncio.to_thread(begun.sender.send, flags=final)
 
@@ -272,12 +267,3 @@ def _response(frame: Frame, video: bytes, muxed: bool, size: tuple[int, int], en
     return pb_utils.InferenceResponse(
         [pb_utils.Tensor(name, np.ascontiguousarray(values)) for name, values in tensors.items()]
     )
-
-
-def _value(tensor: Any) -> Any:
-    """Return the file, text, number or truth value of a tensor [1, 1]; of others a copy without the first axis."""
-    array = tensor.as_numpy()
-    if array.shape != (1, 1) or tensor.name() in SPEECH:
-        return array[0].copy()
-    value = array.item()
-    return value.decode(errors="replace") if isinstance(value, bytes) and tensor.name() != "image" else value

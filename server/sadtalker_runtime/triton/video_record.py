@@ -27,7 +27,7 @@ class VideoRecord:
     input_bytes: dict[str, int] = field(default_factory=dict)
     """Size of every file that came with the request, by the input's name."""
     waited: float = 0.0
-    """Seconds it waited for a place as the next in line; the time before is in Triton's own queue metrics."""
+    """Seconds from its arrival until it had a place, or was turned away."""
     frames: int = 0
     video_bytes: int = 0
     paused: float = 0.0
