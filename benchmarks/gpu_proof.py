@@ -45,7 +45,7 @@ console = Console(stderr=True)
 
 @dataclass(frozen=True)
 class Settings:
-    """What all steps share."""
+    """Settings that all steps share."""
 
     device: str
     preset: str

@@ -181,11 +181,13 @@ def test_calls_of_networks_hang_under_their_video(
     client.animate(portrait_path, speech_path, seed=6).read()
 
     def video() -> list[Span]:
-        """Return the spans of the first whole video of five chunks, which may be that of another test."""
+        """Return the spans of the first video of five chunks, maybe another test's, once all have arrived."""
         chunks = Counter(span.trace for span in collector.spans if (span.name, span.kind) == ("face_renderer", SERVER))
         known = {span.trace for span in collector.spans if span.name == "InferRequest"}
         whole = [trace for trace, count in chunks.items() if count == 5 and trace in known]
-        return [span for span in collector.spans if span.trace in whole[:1]]
+        spans = [span for span in collector.spans if span.trace in whole[:1]]
+        ids = {"", *(span.id for span in spans)}
+        return spans if all(span.parent in ids for span in spans) else []
 
     _until(lambda: len(video()) > 0)
     spans = video()
@@ -204,7 +206,8 @@ def test_calls_of_networks_hang_under_their_video(
     assert parents["audio2coeff", SERVER] == {("audio2coeff", CLIENT)}
     assert parents["audio2exp", CLIENT] == {("audio2coeff", SERVER)}
     assert parents["audio2exp", SERVER] == {("audio2exp", CLIENT)}
-    assert parents["motion", SERVER] == parents["face_renderer", SERVER] == {("render_frames", CLIENT)}
+    assert parents["face_renderer", SERVER] == {("render_frames", CLIENT)}
+    assert parents["motion", SERVER] == {("motion", CLIENT), ("render_frames", CLIENT)}  # for the portrait, for chunks
     for span in spans:
         if (span.name, span.kind) == ("face_renderer", SERVER):
             call = by_id[span.parent]
