@@ -97,24 +97,29 @@ class TritonPythonModel:
         for request in requests:
             sender = request.get_response_sender()
             record = VideoRecord(request.request_id())
-            self._metrics.video_waits()
             try:
                 inputs = read_inputs(request, self._limits)
             except InputError as error:
-                self._metrics.video_admitted()
-                self._metrics.video_ended("refused")
-                self._fail(sender, "INVALID_ARG", f"{REFUSED}{error}")
-                self._write(record, "refused", f"{REFUSED}{error}")
+                self._loop.call_soon_threadsafe(self._refuse, sender, record, f"{REFUSED}{error}")
                 continue
             record.input_bytes = {name: len(value) for name, value in inputs.items() if isinstance(value, bytes)}
             record.input_bytes |= {"photos": sum(map(len, inputs["photos"]))} if "photos" in inputs else {}
             context, timeout = request.trace().get_context(), request.timeout() / 1e6
             asyncio.run_coroutine_threadsafe(self._admit(sender, inputs, record, context, timeout), self._loop)
 
+    def _refuse(self, sender: Any, record: VideoRecord, message: str) -> None:
+        """Answer a request whose inputs cannot be used."""
+        self._metrics.video_waits()
+        self._metrics.video_admitted()
+        self._metrics.video_ended("refused")
+        self._fail(sender, "INVALID_ARG", message)
+        self._write(record, "refused", message)
+
     async def _admit(
         self, sender: Any, inputs: dict[str, Any], record: VideoRecord, context: str | None, timeout: float
     ) -> None:
         """Make a video once there is a place for it, within `timeout` seconds (0: at any time), or say why not."""
+        self._metrics.video_waits()
         try:
             await self._places.enter(timeout, sender.is_cancelled)
             if order := launcher_order():
