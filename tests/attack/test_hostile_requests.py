@@ -138,7 +138,7 @@ def test_large_uploads_are_refused_and_released(tiny_server: Server, request_inp
         refuse("image", 60)
     refuse("audio", 129)
     after = [process.memory_full_info().uss for process in (stub, tritonserver)]
-    assert max(after[0] - before[0], after[1] - before[1]) < 60 * MEGABYTE
+    assert max(after[0] - before[0], after[1] - before[1]) < 100 * MEGABYTE  # 249 were sent
 
 
 def main_stub(server: Server) -> psutil.Process:

@@ -72,7 +72,7 @@ def test_a_session_from_start_to_end(server, live):
         assert list(session) == []
         with pytest.raises(AnimationCancelledError, match="has ended"):
             session.speak(PIECE, RATE)
-    server.wait_for(lambda requests: requests[-1].id == "close")
+        server.wait_for(lambda requests: requests[-1].id == "close")
     start, *_, close = server.requests
     assert [request.id for request in server.requests] == ["start", "speech", "flush", "interrupt", "end", "close"]
     assert {tensor.name: tensor.datatype for tensor in start.inputs} == {

@@ -69,7 +69,7 @@ class Build:
         offline = f"--no-index --find-links={self.folder} --disable-pip-version-check"
         line = line.replace("pip wheel", f"{sys.executable} -m pip wheel --no-build-isolation {offline}")
         line = line.replace("pip install", f"{sys.executable} -m pip install {offline}")
-        if any(extra in line for extra in ("[server]", "[export]", "[gateway]")):
+        if any(extra in line for extra in ("[server", "[export", "[gateway")):
             line = line.replace(offline, f"{offline} --no-deps")
         if "pip install" in line and "--target" not in line:  # into this Python's own folders, in the image
             line = line.replace(offline, f"{offline} --ignore-installed --prefix={self.root(stage)}/usr/local")

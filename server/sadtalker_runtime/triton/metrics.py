@@ -18,7 +18,10 @@ REAL_TIME_FACTORS = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 
 
 class Metrics:
-    """Counters, gauges and histograms of one model instance; their names start with `sadtalker_`."""
+    """Counters, gauges and histograms of one model instance; their names start with `sadtalker_`.
+
+    Never to be changed in a model's `execute`: beside changes in another thread, that crashes tritonserver 2.51.
+    """
 
     def __init__(self) -> None:
         self._families: list[Any] = []  # Triton forgets the metrics of a family that is not kept
