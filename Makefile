@@ -94,8 +94,8 @@ bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/re
 	$(BIN)/python benchmarks/gateway.py
 
 compare: networks ## measure, weigh and rank variants of this server: out/comparison/comparison.html
-	test -e out/compare/tiny/exported.json || $(BIN)/sadtalker-export onnx --weights tiny --repository out/compare/tiny
-	test -e out/compare/bf16/exported.json || $(BIN)/sadtalker-export onnx --weights demo --precision bf16 --repository out/compare/bf16
+	test -e out/compare/tiny/exported.json || { $(BIN)/sadtalker-server init out/compare/tiny && \
+	$(BIN)/sadtalker-export onnx --weights tiny --repository out/compare/tiny; }
 	$(BIN)/sadtalker-compare comparison/own_variants.toml
 
 live: networks ## live sessions: latency, look-ahead against its price, continuity: benchmarks/results/live.*
