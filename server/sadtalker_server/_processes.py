@@ -36,7 +36,7 @@ def find_orphans(region_prefix: str) -> list[int]:
     return [
         stub.pid
         for stub, parent, arguments in _all_stubs()
-        if arguments[1].startswith(region_prefix) and arguments[4] != str(parent)
+        if len(arguments) > 4 and arguments[1].startswith(region_prefix) and arguments[4] != str(parent)
     ]
 
 
@@ -53,7 +53,7 @@ def _all_stubs() -> Iterator[tuple[Stub, int, list[str]]]:
             command = (folder / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
-        if Path(command[0]).name == _STUB and len(command) > 5:
+        if Path(command[0]).name == _STUB and len(command) > 1:
             model = Path(command[1]).parents[1].name  # the file is <model>/<version>/<file>
             yield Stub(pid, stat.start_ticks, model), stat.parent, command[1:]
 

@@ -6,6 +6,7 @@ single requests fail and everything else looks well, tritonserver's own readines
 
 import os
 import time
+from collections.abc import Callable
 
 from sadtalker_server._errors import LaunchError
 
@@ -15,10 +16,16 @@ _LEAST_FREE = 1 << 20  # regions grow by so much or more
 _PATIENCE_SECONDS = 60.0
 
 
-def check_shared_memory() -> None:
+def room() -> tuple[int, int]:
+    """Return the free and all bytes."""
+    found = os.statvfs(_FOLDER)
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def check_shared_memory(room: Callable[[], tuple[int, int]] = room) -> None:
     """Raise LaunchError where there is too little for any video."""
     try:
-        free, size = _room()
+        free, size = room()
     except OSError as error:
         raise LaunchError(f"shared memory: {_FOLDER} cannot be used: {error.strerror}") from error
     if free < _LEAST:
@@ -29,30 +36,36 @@ def check_shared_memory() -> None:
 
 
 class SharedMemory:
-    """Watch over it while a server runs."""
+    """Watch over it while a server runs.
 
-    def __init__(self) -> None:
+    Args:
+        room: gives the free and all bytes.
+        clock: seconds.
+        patience: seconds for which it may be full.
+    """
+
+    def __init__(
+        self,
+        room: Callable[[], tuple[int, int]] = room,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._room, self._clock, self._patience = room, clock, patience
         self._full_since: float | None = None
 
     def is_full(self) -> bool:
         """Return whether no region can grow any more."""
-        return _room()[0] < _LEAST_FREE
+        return self._room()[0] < _LEAST_FREE
 
     def is_given_up(self) -> bool:
         """Return whether it has been full for a minute, as far as these calls tell. Full for a moment is a crowd."""
-        now = time.monotonic()
+        now = self._clock()
         if not self.is_full():
             self._full_since = None
         elif self._full_since is None:
             self._full_since = now
-        return self._full_since is not None and now - self._full_since >= _PATIENCE_SECONDS
+        return self._full_since is not None and now - self._full_since >= self._patience
 
     def describe(self) -> str:
         """Say that it is full, and how much there is."""
-        return f"shared memory is full: {_room()[1] >> 20} MB in {_FOLDER} are too few"
-
-
-def _room() -> tuple[int, int]:
-    """Return the free and all bytes."""
-    found = os.statvfs(_FOLDER)
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+        return f"shared memory is full: {self._room()[1] >> 20} MB in {_FOLDER} are too few"

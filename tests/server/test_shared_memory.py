@@ -29,21 +29,25 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
+class Room(SimpleNamespace):
+    """A /dev/shm that seems to have `free` of `size` MB."""
+
+    def __call__(self) -> tuple[int, int]:
+        return self.free * MB, self.size * MB
+
+
 @pytest.fixture
-def room(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Let /dev/shm seem to have `free` of `size` MB."""
-    shown = SimpleNamespace(free=3000, size=4000)
-    monkeypatch.setattr(_shared_memory, "_room", lambda: (shown.free * MB, shown.size * MB))
-    return shown
+def room() -> Room:
+    return Room(free=3000, size=4000)
 
 
-def test_too_little_is_said_at_the_start(room: SimpleNamespace) -> None:
-    check_shared_memory()
+def test_too_little_is_said_at_the_start(room: Room) -> None:
+    check_shared_memory(room)
     room.free = room.size = 64  # what a container has by default
     with pytest.raises(
         LaunchError, match=r"at least 128 MB free in /dev/shm, better 1 GB, got 64 MB of 64 MB.*--shm-size"
     ):
-        check_shared_memory()
+        check_shared_memory(room)
 
 
 def test_a_missing_folder_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,10 +56,9 @@ def test_a_missing_folder_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) 
         check_shared_memory()
 
 
-def test_it_is_given_up_when_it_stays_full(room: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_given_up_when_it_stays_full(room: Room) -> None:
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(_shared_memory.time, "monotonic", lambda: clock.now)
-    memory, given_up = SharedMemory(), []
+    memory, given_up = SharedMemory(room, lambda: clock.now), []
     for now, free in ((0, 10), (10, 0), (60, 0), (65, 10), (66, 0), (125, 0), (127, 0)):
         clock.now, room.free = float(now), free
         given_up.append(memory.is_given_up())
@@ -63,9 +66,10 @@ def test_it_is_given_up_when_it_stays_full(room: SimpleNamespace, monkeypatch: p
 
 
 def test_a_server_whose_memory_is_full_is_not_ready_and_ends_if_it_stays_so(
-    models: Path, tmp_path: Path, room: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    models: Path, tmp_path: Path, room: Room
 ) -> None:
     server = Server(models, tritonserver="embedded", log_file=tmp_path / "log")
+    server._shared_memory = memory = SharedMemory(room)
     with pytest.raises(LaunchError, match="shared memory is full: 4000 MB in /dev/shm are too few"), server:
         steps = video(server.grpc_url, steps=1000)
         assert next(steps) == 0
@@ -74,7 +78,7 @@ def test_a_server_whose_memory_is_full_is_not_ready_and_ends_if_it_stays_so(
         assert status(f"{server.http_url}/healthz")[0] == 200, "a full memory may become free again"
         room.free = 100
         assert status(f"{server.http_url}/readyz") == (200, "ready\n")
-        monkeypatch.setattr(_shared_memory, "_PATIENCE_SECONDS", 0.5)
+        memory._patience = 0.5
         room.free = 0
         assert "the server is stopping" in str(rest_of(steps))
         server.wait()
