@@ -207,7 +207,8 @@ def test_calls_of_networks_hang_under_their_video(
     assert parents["audio2exp", CLIENT] == {("audio2coeff", SERVER)}
     assert parents["audio2exp", SERVER] == {("audio2exp", CLIENT)}
     assert parents["face_renderer", SERVER] == {("render_frames", CLIENT)}
-    assert parents["motion", SERVER] == {("motion", CLIENT), ("render_frames", CLIENT)}  # for the portrait, for chunks
+    # For chunks; and for the portrait, where it was not in the cache.
+    assert {("render_frames", CLIENT)} <= parents["motion", SERVER] <= {("motion", CLIENT), ("render_frames", CLIENT)}
     for span in spans:
         if (span.name, span.kind) == ("face_renderer", SERVER):
             call = by_id[span.parent]
