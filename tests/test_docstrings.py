@@ -29,11 +29,11 @@ Documented = ast.Module | ast.ClassDef | Function
 
 
 def sources() -> list[Path]:
-    """Return our Python files; environments and caches lie in folders that begin with a dot or `build`."""
+    """Return our Python files; what is built or made lies in folders that begin with a dot, `build` or `out`."""
     return [
         path
         for path in sorted(ROOT.rglob("*.py"))
-        if not any(part.startswith((".", "build")) for part in path.relative_to(ROOT).parts)
+        if not any(part.startswith((".", "build", "out")) for part in path.relative_to(ROOT).parts)
     ]
 
 
