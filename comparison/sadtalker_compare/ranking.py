@@ -32,7 +32,7 @@ class Ranking:
     left_out: Mapping[str, str]
     """Why others were not."""
     weights: Mapping[str, float]
-    """Of the criteria that were used; they sum to 1."""
+    """Weights of the criteria that were used; they sum to 1."""
     topsis: Scores
     """[candidates], 1 is best."""
     vikor: Scores
@@ -42,7 +42,7 @@ class Ranking:
     group_weights: Scores
     """[steps], from 0 to 1."""
     group_scores: Mapping[str, Scores]
-    """Of every group [steps, candidates]: TOPSIS when it has that weight and the others share the rest."""
+    """TOPSIS scores by group, [steps, candidates], when it has that weight and the others share the rest."""
 
     @property
     def order(self) -> list[int]:

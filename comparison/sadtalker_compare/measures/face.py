@@ -41,7 +41,7 @@ class FaceTrack:
     opening: Curve
     """How far the lower lip and chin went down against the upper lip, [frames]."""
     position: Curve
-    """Of the head, x and y, since the first frame, [frames, 2]."""
+    """Motion of the head since the first frame, x and y, [frames, 2]."""
 
     def part(self, frame: Frame, box: Box) -> Frame:
         """Cut a part of the face, given in fractions of its box, out of a frame of `stabilised`."""
