@@ -93,7 +93,7 @@ scarcity: networks ## a full /dev/shm, a full disk, the kernel's OOM killer; as 
 bench-gateway: networks ## from Send to a moving face in Chromium: benchmarks/results/gateway.json
 	$(BIN)/python benchmarks/gateway.py
 
-compare: networks ## measure, weigh and rank variants of this server: out/comparison/comparison.html
+compare: repository $(INSTALLED) ## measure, weigh and rank variants of this server: out/comparison/comparison.html
 	test -e out/compare/tiny/exported.json || { $(BIN)/sadtalker-server init out/compare/tiny && \
 	$(BIN)/sadtalker-export onnx --weights tiny --repository out/compare/tiny; }
 	$(BIN)/sadtalker-compare comparison/own_variants.toml

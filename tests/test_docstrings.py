@@ -33,7 +33,7 @@ def sources() -> list[Path]:
     return [
         path
         for path in sorted(ROOT.rglob("*.py"))
-        if not any(part.startswith((".", "build", "out")) for part in path.relative_to(ROOT).parts)
+        if not any(part.startswith(".") or part in ("build", "out") for part in path.relative_to(ROOT).parts)
     ]
 
 

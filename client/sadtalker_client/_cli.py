@@ -166,7 +166,7 @@ def _batch(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    options = {name: getattr(arguments, name, None) for name in DATATYPES}
+    options = {name: getattr(arguments, name, None) for name in DATATYPES}  # `batch` has no photos
     if options["coefficients"] is not None:
         options["coefficients"] = load_coefficients(options["coefficients"])
     return cast(Options, options)

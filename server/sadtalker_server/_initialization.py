@@ -25,7 +25,7 @@ class Initialized:
     written: int
     """Files that were missing, or that differed and were replaced."""
     manifest: Manifest
-    """Preset of the networks that the repository holds now."""
+    """The manifest of the networks that the repository holds now."""
     kept: bool
     """Whether these are not the ones of the packages, but had been exported into the repository before."""
 

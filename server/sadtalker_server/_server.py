@@ -338,12 +338,12 @@ class Server:
             self._front.close()
 
     def _live(self) -> Page:
-        """Return liveness: no process has died. A server that starts or stops is alive."""
+        """Return the page of liveness: no process has died. A server that starts or stops is alive."""
         dead = self.failure or (", ".join(self._running.dead()) if self._phase == "ready" else None)
         return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{dead}\n") if dead else Page(HTTPStatus.OK, "alive\n")
 
     def _ready(self) -> Page:
-        """Return readiness: a video that comes now is made. Looks at the processes themselves, so it is never late."""
+        """Return the page of readiness: a video that comes now is made. Looks at the processes, so it is never late."""
         state = self._phase
         if state == "ready":
             if self._dead or self._running.dead():
@@ -355,7 +355,7 @@ class Server:
         return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.failure or state}\n")
 
     def _metrics(self) -> Page:
-        """Return the triton's page, which a broken server no longer has, and this launcher's own gauges."""
+        """Return Triton's page, which a broken server no longer has, and this launcher's own gauges."""
         ready, text = self._ready().status is HTTPStatus.OK, ""
         if self._videos is not None and not self._dead and (ready or self._phase == "stopping"):
             text = self._videos.page()

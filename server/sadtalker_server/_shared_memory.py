@@ -36,7 +36,7 @@ def check_shared_memory(room: Callable[[], tuple[int, int]] = room) -> None:
 
 
 class SharedMemory:
-    """Watch over it while a server runs.
+    """A watch over shared memory while a server runs.
 
     Args:
         room: gives the free and all bytes.

@@ -203,7 +203,7 @@ class Animator:
         """Return the portrait and the further photos of the person, encoded or from the cache.
 
         Raises:
-            InputError: a photo cannot be used, or shows somebody else; the message says which, the portrait being 1.
+            InputError: a photo cannot be used; the message says which, the portrait being 1.
             Exception: what `call` raises for the portrait itself.
         """
         encoded = [await self.portrait(image, options)]

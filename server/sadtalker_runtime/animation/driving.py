@@ -1,4 +1,4 @@
-"""Driving videos: the coefficients of its frames, found a little ahead of what is asked for.
+"""Driving videos: the coefficients of their frames, found a little ahead of what is asked for.
 
 Every frame is framed for the 3-D reconstruction as a portrait is (`portrait_crop`, alignment by five landmarks). A
 detector's boxes tremble, and the reconstruction would take that for motion; so the face is looked for in every fifth

@@ -44,7 +44,7 @@ class SeamlessRectangle:
 
     @cached_property
     def _any(self) -> tuple[Axis, Axis]:
-        """Blend the frames that are not calm, if there are any."""
+        """The axes for frames that are not calm, made when the first of them comes."""
         return self._axes(ANY)
 
     def blend(self, frames: Bytes) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from sadtalker_runtime.animation.animator import Animator
-from sadtalker_runtime.errors import REFUSED, CallError, InputError, excerpt
+from sadtalker_runtime.errors import REFUSED, UNAVAILABLE, CallError, InputError, excerpt
 from sadtalker_runtime.listener import Listener, StalledError
 from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.options import Options
@@ -39,7 +39,6 @@ CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "stalled": "CANCELL
 STALLED = "ABORTED: "
 """Begins the message of a video that was given up because its listener did not read."""
 OPTIONS = tuple(field.name for field in fields(Options))
-UNAVAILABLE = "UNAVAILABLE: "
 ORDERS = {  # of the launcher, to refuse new videos; with what their callers are told
     "draining": "UNAVAILABLE: the server is stopping, try another",
     "stopping": "UNAVAILABLE: the server is stopping, try another",

@@ -18,7 +18,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from sadtalker_runtime.animation.animator import Animator, finisher
-from sadtalker_runtime.errors import REFUSED, CallError, InputError
+from sadtalker_runtime.errors import REFUSED, UNAVAILABLE, CallError, InputError
 from sadtalker_runtime.live.encoding import encoder
 from sadtalker_runtime.live.face import Face, NoDecoders
 from sadtalker_runtime.live.frames import CallerGoneError, Frame, Limits, SessionIdleError
@@ -111,7 +111,7 @@ class TritonPythonModel:
         except InputError as error:
             refusal = failure(f"{REFUSED}{error}", "INVALID_ARG")
         except _UnavailableError as error:
-            refusal = failure(f"UNAVAILABLE: {error}", "UNAVAILABLE")
+            refusal = failure(f"{UNAVAILABLE}{error}", "UNAVAILABLE")
         if refusal is not None and begins and (begun := self._sessions.get(number)) and begun.sender is sender:
             del self._sessions[number]
         elif begins and refusal is None:
@@ -132,7 +132,7 @@ class TritonPythonModel:
         if "image" not in inputs:
             raise InputError("image: expected a portrait in a session's first request, got none")
         if order := launcher_order():
-            raise _UnavailableError(ORDERS[order].removeprefix("UNAVAILABLE: "))
+            raise _UnavailableError(ORDERS[order].removeprefix(UNAVAILABLE))
         if len(self._sessions) >= self._most:
             raise _UnavailableError(f"{self._most} sessions go on, which is as many as this server allows; try another")
         live = LiveOptions(**{name: inputs[name] for name in LIVE_OPTIONS if name in inputs})
