@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.portrait.picture import decode
 
 from sadtalker_compare.criteria import NAMES
 from sadtalker_compare.errors import ComparisonError
@@ -16,6 +17,15 @@ from sadtalker_compare.plan import Candidate, Clip
 from sadtalker_compare.systems import Production
 
 SHOWN = 8  # frames of a contact sheet
+NO_FACE = {
+    "lip_correlation": 0.0,
+    "lip_lag": 1000 * credibility.REACH,
+    "identity": 0.0,
+    "blink_deviation": credibility.NATURAL_BLINKS[0],
+    "head_motion": 0.0,
+    "sharpness": 0.0,
+}
+"""Values of a video in which no face is found: it shows nobody, and cannot do worse."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class Measurement:
 
     values: Mapping[str, float | None]
     remarks: tuple[str, ...]
-    """Why something could not be measured."""
+    """Notes for the report, such as a video without a face."""
     frames: Mapping[str, list[Frame]]
     """By clip: some, evenly spread."""
     openings: Mapping[str, tuple[Curve, Curve, float]]
@@ -44,10 +54,14 @@ def measure(candidate: Candidate, clips: tuple[Clip, ...], production: Productio
             "flicker": visual.flicker(video.frames),
             "seams": visual.seams(video.frames),
         }
+        portrait = _picture(clip.portrait)
+        level = loudness(read_speech(clip.speech), video.rate, len(video.frames))
         try:
             track = track_face(video.frames)
-            portrait = _picture(clip.portrait)
-            level = loudness(read_speech(clip.speech), video.rate, len(video.frames))
+        except ComparisonError as error:
+            remarks.append(f"{candidate.name}, {clip.name}: {error}; its face counts as the worst")
+            row |= NO_FACE
+        else:
             row["lip_correlation"], lag = credibility.lip_sync(track.opening, level, video.rate)
             row["lip_lag"] = abs(lag)
             row["identity"] = credibility.identity(track, portrait)
@@ -56,14 +70,11 @@ def measure(candidate: Candidate, clips: tuple[Clip, ...], production: Productio
             row["head_motion"] = credibility.head_motion(track)
             row["sharpness"] = visual.sharpness(track, portrait)
             openings[clip.name] = (track.opening, level, video.rate)
-        except ComparisonError as error:
-            remarks.append(f"{candidate.name}, {clip.name}: {error}")
         rows.append(row)
     values: dict[str, float | None] = dict.fromkeys(NAMES)
-    for name in NAMES:
-        column = [row[name] for row in rows if name in row]
-        if len(column) == len(rows):
-            values[name] = max(column) if name in ("lip_lag", "seams") else float(np.mean(column))
+    for name in rows[0]:
+        column = [row[name] for row in rows]
+        values[name] = max(column) if name in ("lip_lag", "seams") else float(np.mean(column))
     values["seconds_per_frame"] = production.seconds_per_frame
     values["first_fragment"] = production.first_fragment
     values["memory"] = production.memory
@@ -72,8 +83,6 @@ def measure(candidate: Candidate, clips: tuple[Clip, ...], production: Productio
 
 def _picture(path: Path) -> Frame:
     try:
-        with Image.open(path) as picture:
-            found: Frame = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError) as error:
-        raise ComparisonError(f"{path}: expected a picture, got {error}") from error
-    return found
+        return decode(path.read_bytes())
+    except (InputError, OSError) as error:
+        raise ComparisonError(f"{path}: {error}") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sadtalker_compare.cli import main
 from sadtalker_compare.errors import ComparisonError
 from sadtalker_compare.plan import read_plan
@@ -65,6 +66,19 @@ def test_a_server_and_a_folder_of_videos_are_compared(plan, tiny_server, portrai
     assert page.count("<img src=\"data:image") >= 6  # fmt: skip
     assert "http" not in page  # it needs no other file
     assert "consistency ratio of groups: 0.0" in capsys.readouterr().out
+
+
+def test_a_video_without_a_face_counts_as_the_worst(plan, portrait_path, tmp_path, capsys):
+    video(tmp_path / "made" / "clip.mp4", portrait_path, 3.0)
+    grey = tmp_path / "grey.png"
+    Image.new("RGB", (256, 256), (127, 127, 127)).save(grey)
+    video(tmp_path / "nobody" / "clip.mp4", grey, 0.0)
+    path = plan('[[candidate]]\nname = "nobody"\nvideos = "nobody"\n[[candidate]]\nname = "swaying"\nvideos = "made"\n')
+    assert main([str(path), "-o", str(tmp_path / "report")]) == 0
+    result = json.loads((tmp_path / "report" / "comparison.json").read_text())
+    assert result["values"]["nobody"]["identity"] == 0
+    assert result["order"] == ["swaying", "nobody"]
+    assert "nobody, clip: image: expected a frontal face" in result["remarks"][0]
 
 
 def test_a_refusal_of_the_server_is_told_with_the_candidate(plan, tiny_server, tmp_path, capsys):

@@ -9,13 +9,17 @@ import av
 import av.error
 import numpy as np
 import numpy.typing as npt
+from sadtalker_runtime.errors import InputError
+from sadtalker_runtime.media.audio import decode
+from sadtalker_runtime.timing import SPEECH_RATE
 
 from sadtalker_compare.errors import ComparisonError
 
 Frame = npt.NDArray[np.uint8]
 Curve = npt.NDArray[np.float64]
-RATE = 16_000  # Hz, of the speech
+RATE = SPEECH_RATE  # Hz, of the speech
 LONGEST = 120.0  # seconds of a clip that are measured
+LONGEST_RECORDING = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -58,29 +62,16 @@ def _first(frames: Iterator[Any], count: float) -> Iterator[Any]:
 
 
 def read_speech(path: Path) -> Curve:
-    """Decode a recording to a mono waveform of `RATE`, in [-1, 1], of the first two minutes.
+    """Decode a recording as the server does, to a mono waveform of `RATE`, in [-1, 1]; return its first two minutes.
 
     Raises:
-        ComparisonError: not a recording.
+        ComparisonError: not a recording, or one of more than an hour.
     """
-    blocks = []
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise ComparisonError(f"{path}: expected a recording, got a file without an audio stream")
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-            for frame in container.decode(audio=0):
-                blocks += [block.to_ndarray()[0] for block in resampler.resample(frame)]
-                if sum(map(len, blocks)) > LONGEST * RATE:
-                    break
-            else:
-                blocks += [block.to_ndarray()[0] for block in resampler.resample(None)]
-    except (av.error.FFmpegError, OSError) as error:
-        raise ComparisonError(f"{path}: expected a recording, got {error}") from error
-    if not sum(map(len, blocks)):
-        raise ComparisonError(f"{path}: expected a recording, got one without a sample")
-    waveform: Curve = np.concatenate(blocks).astype(np.float64) / 32768
-    return waveform
+        waveform: Curve = decode(path.read_bytes(), LONGEST_RECORDING).waveform.astype(np.float64)
+    except (InputError, OSError) as error:
+        raise ComparisonError(f"{path}: {error}") from error
+    return waveform[: round(LONGEST * RATE)]
 
 
 def loudness(waveform: Curve, rate: float, frames: int) -> Curve:
