@@ -67,12 +67,17 @@ _UNAVAILABLE_TEXTS = (
     "Server not ready",
     "Stub process",
 )
+# gRPC for asyncio says this of its own when a stream ends during a write, and forgets the status that the server sent.
+_CUT_WHILE_WRITING = "Internal error from Core"
 _ROUTE = re.compile(r"^(\[request id: [^]]*\] |in ensemble '[^']*', )+")  # what Triton puts before a model's message
 
 
 def from_rpc(error: grpc.RpcError, url: str, request_id: str | None = None) -> SadTalkerError:
     """Return the exception for a call to `url` that gRPC itself reports as failed."""
-    failure = _from_status(error.code(), error.details() or "no details", url)
+    code, details = error.code(), error.details() or "no details"
+    if code is grpc.StatusCode.INTERNAL and details == _CUT_WHILE_WRITING:
+        code, details = grpc.StatusCode.UNAVAILABLE, "the connection ended while a request was on its way"
+    failure = _from_status(code, details, url)
     failure.request_id = request_id
     return failure
 

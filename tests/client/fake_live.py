@@ -67,6 +67,7 @@ class FakeLive(FakeTriton):
         super().__init__()
         self.script = lambda arrived: [final()]
         self.reads = True
+        self.details = "as told"
 
     def ModelStreamInfer(self, request_iterator, context):  # noqa: N802, gRPC's name
         arrived, ended = queue.Queue(), threading.Event()
@@ -85,7 +86,7 @@ class FakeLive(FakeTriton):
         for response in self.script(arrived):
             if isinstance(response, grpc.StatusCode):
                 ended.set()
-                context.abort(response, "as told")
+                context.abort(response, self.details)
             if not context.is_active():
                 return
             yield response

@@ -167,7 +167,11 @@ def test_an_error_of_the_session_ends_it(server, live):
 
 
 def test_a_server_that_goes_away_ends_the_session_and_another_may_begin(server, live):
-    server.script = lambda arrived: [frame(0), grpc.StatusCode.UNAVAILABLE]
+    def leave(arrived):
+        arrived.get(timeout=WAIT_SECONDS)
+        yield from (frame(0), grpc.StatusCode.UNAVAILABLE)
+
+    server.script = leave
     with live(server.url) as session:
         assert next(session).index == 0
         with pytest.raises(ServerUnavailableError, match="as told"):
@@ -177,6 +181,13 @@ def test_a_server_that_goes_away_ends_the_session_and_another_may_begin(server, 
     server.script = lambda arrived: [frame(0), final()]
     with live(server.url) as session:
         assert [each.index for each in session] == [0]
+
+
+def test_a_stream_that_ends_during_a_write_means_that_the_server_is_gone(server, live):
+    server.script = lambda arrived: [grpc.StatusCode.INTERNAL]
+    server.details = "Internal error from Core"  # as gRPC for asyncio says it, whatever the server's status was
+    with pytest.raises(ServerUnavailableError, match="connection ended"), live(server.url) as session:
+        next(session)
 
 
 def test_nobody_there(free_port, live):
