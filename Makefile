@@ -9,10 +9,17 @@ FRAMEWORKS := .venv-integrations
 INSTALLED := $(VENV)/.installed
 RUNNABLE := $(VENV)/.runnable
 TALKING := $(VENV)/.talking
+comma := ,
 # PyTorch's own index has builds without CUDA, a fraction of the default's size: taken where it answers and there is no GPU.
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 FIND_TORCH_INDEX := command -v nvidia-smi > /dev/null || $(PYTHON) -c 'from urllib.request import urlopen; \
 	urlopen("$(TORCH_INDEX)/torch/", timeout=4); print("--extra-index-url=$(TORCH_INDEX)")' 2> /dev/null
+# uv downloads several packages at a time, but does not read pip's configuration: it is told of another index, and pip follows
+# where it finds no way.
+INDEX := $(BIN)/python -m pip config list | sed -n "s/^[a-z:]*\.index-url='\(.*\)'/\1/p" | tail -1
+QUICK_INSTALL = { $(BIN)/python -m pip install --disable-pip-version-check --quiet 'uv>=0.9,<1' && \
+	UV_DEFAULT_INDEX=$$($(INDEX)) $(BIN)/uv pip install --python $(BIN)/python --editable $(1); } || \
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --editable $(1)
 IMPORTED := onnxruntime, sadtalker_client, sadtalker_server, sadtalker_runtime.animation.animator, sadtalker_runtime.live.session
 MINUTES ?= 25
 DEVICE ?= cpu
@@ -32,7 +39,7 @@ $(INSTALLED): pyproject.toml
 # never imported (all of sympy, most of SciPy); those that are imported are compiled here, once for all processes.
 $(RUNNABLE): pyproject.toml
 	test $(INSTALLED) -nt pyproject.toml || { $(PYTHON) -m venv $(VENV) && \
-	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --editable '.[server]' && \
+	{ $(call QUICK_INSTALL,'.[server]'); } && \
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import $(IMPORTED)'; }
 	touch $@
 
@@ -53,7 +60,7 @@ serve: repository ## keep a server up on 127.0.0.1 (gRPC 8001; probes and metric
 
 $(TALKING): pyproject.toml
 	test $(INSTALLED) -nt pyproject.toml || { $(PYTHON) -m venv $(VENV) && \
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server,gateway]'; }
+	{ $(call QUICK_INSTALL,'.[server$(comma)gateway]'); }; }
 	touch $@
 
 chat: repository $(TALKING) ## talk with a portrait in the browser: server, gateway and page on 127.0.0.1:8080

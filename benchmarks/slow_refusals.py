@@ -20,6 +20,7 @@ from raw_requests import refusal, text
 from sadtalker_server import Server
 
 RESULTS = Path(__file__).parent / "results" / "slow_refusals.json"
+REPEATS = 3
 
 
 def main() -> int:
@@ -34,10 +35,13 @@ def main() -> int:
             seconds_to_serve(server)
             found = {}
             for name, (inputs, _) in slow_requests().items():
-                clock, processor, message = refused(server, inputs)
-                print(f"{name}: {clock:.2f} s, {processor:.2f} s of processor time: {message}")  # noqa: T201
-                found[name] = {"seconds": round(clock, 2), "processor_seconds": round(processor, 2), "message": message}
-    results = {"what": "seconds until a refusal, one request each", **origin, "refusals": found}
+                refusals = [refused(server, inputs) for _ in range(REPEATS)]
+                clocks, processors = ([round(each[i], 2) for each in refusals] for i in (0, 1))
+                message = refusals[0][2]
+                print(f"{name}: {clocks} s, {processors} s of processor time: {message}")  # noqa: T201
+                found[name] = {"seconds": clocks, "processor_seconds": processors, "message": message}
+    what = f"seconds until a refusal, each request {REPEATS} times; the first one makes memory that the others find"
+    results = {"what": what, **origin, "refusals": found}
     args.output.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
