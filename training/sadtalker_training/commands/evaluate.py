@@ -12,6 +12,7 @@ from sadtalker_export.checkpoint.loading import load_weights
 from sadtalker_export.console import progress
 from sadtalker_export.errors import UsageError
 
+from ..evaluation.details import evaluate_details
 from ..evaluation.people import evaluate_people
 from ..evaluation.sentences import evaluate_sentences
 from ..memory import keep_freed_memory
@@ -31,6 +32,7 @@ class Goal:
         return value >= self.bound if self.at_least else abs(value) <= self.bound
 
 
+QUICK = 4  # people
 GOALS = (
     Goal("self_psnr", 30, "dB"),
     Goal("mouth_psnr_gain", 4, "dB"),
@@ -40,6 +42,17 @@ GOALS = (
     Goal("speech_lag", 2, "frames", at_least=False),
     Goal("closed_lips", 0.8),
     Goal("silence_opening", 0.2, at_least=False),
+    Goal("blink", 0.8),
+    Goal("blink_correlation", 0.9),
+    Goal("blink_lag", 1, "frames", at_least=False),
+    Goal("interior_psnr", 22, "dB"),
+    Goal("teeth_contrast", 0.5),
+    Goal("smile_gap", 2, "pixels", at_least=False),
+    Goal("outline_error_15", 10, at_least=False),
+    Goal("outline_error_25", 12, at_least=False),
+    Goal("identity_landmarks", 2, "pixels", at_least=False),
+    Goal("identity_colours", 0.8),
+    Goal("flicker", 1.5, at_least=False),
 )
 
 
@@ -47,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="demo", help="`demo`, or a directory of its preset (default: demo)")
     parser.add_argument("--people", type=int, default=12, help="held-out faces (default: %(default)s)")
     parser.add_argument("--sentences", type=int, default=6, help="held-out sentences (default: %(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="lids, teeth, smile and outline only, of the first 4 faces, in a minute"
+    )
     parser.add_argument("--output", type=Path, help="JSON file to write the figures to")
 
 
@@ -59,16 +75,22 @@ def run(args: argparse.Namespace) -> int:
         preset, networks = load_weights(args.weights)
         if preset.name != "demo":
             raise UsageError(f"--weights: expected the demo preset, whose coefficients are known, got {preset.name}")
-        bar.update(task, description="people", total=args.people)
-        figures = evaluate_people(networks, args.people, lambda: bar.advance(task))
-        bar.reset(task, description="sentences", total=args.sentences)
-        figures |= evaluate_sentences(networks, args.sentences, lambda: bar.advance(task))
-    record = {"people": args.people, "sentences": args.sentences, "figures": figures}
+        people = min(args.people, QUICK) if args.quick else args.people
+        bar.update(task, description="details", total=people)
+        figures = evaluate_details(networks, people, lambda: bar.advance(task))
+        record: dict[str, object] = {"people": people}
+        if not args.quick:
+            bar.reset(task, description="people", total=people)
+            figures = evaluate_people(networks, people, lambda: bar.advance(task)) | figures
+            bar.reset(task, description="sentences", total=args.sentences)
+            figures |= evaluate_sentences(networks, args.sentences, lambda: bar.advance(task))
+            record["sentences"] = args.sentences
+    record["figures"] = figures
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(record, indent=2) + "\n")
     Console().print(table(figures))
-    return 0 if all(goal.met(figures[goal.name]) for goal in GOALS) else 1
+    return 0 if all(goal.met(figures[goal.name]) for goal in GOALS if goal.name in figures) else 1
 
 
 def table(figures: dict[str, float]) -> Table:

@@ -30,6 +30,8 @@ class View:
     eyes: Flags  # cells that show an eye
     mouth: Flags  # cells that show the inside of the mouth
     person: Flags  # cells that do not show the background
+    interior: Flags  # pixels that show the inside of the mouth: [256, 256]
+    coverage: Floats  # how much of a pixel the person covers: [256, 256]
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ class Person:
             eyes=eye_hole[cells] > 0.5,
             mouth=mouth_hole[cells] > 0.5,
             person=alpha[cells] > 0.5,
+            interior=mouth_hole > 0.5,
+            coverage=alpha,
         )
 
     def _eyes(self, x: Floats, y: Floats) -> Floats:
