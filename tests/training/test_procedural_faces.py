@@ -91,7 +91,29 @@ def test_an_open_mouth_shows_what_a_closed_one_hid(person: Person) -> None:
     assert not closed.mouth.any()
     assert opened.mouth.sum() > 30
     assert not person.flow(opened, closed)[1][opened.mouth].any()
-    assert person.flow(closed, opened)[1].mean() > 0.98
+    visible = person.flow(closed, opened)[1]
+    assert not visible[opened.mouth].any()  # lips have slid over what was open
+    assert visible.mean() > 0.95
+
+
+@pytest.mark.parametrize("blink", [0.6, 1])
+def test_a_lid_that_slides_over_an_eye_hides_it(person: Person, blink: float) -> None:
+    closing = REST.copy()
+    closing[BLINK] = blink
+    opened, shut = person.view(REST, Pose()), person.view(closing, Pose())
+    visible = person.flow(shut, opened)[1]
+    assert not visible[opened.eyes & ~shut.eyes].any()
+    rows = np.flatnonzero((visible == 0).any(1))
+    eyes = np.flatnonzero(opened.eyes.any(1))
+    assert eyes.min() - 1 <= rows.min() <= rows.max() <= eyes.max() + 1
+    assert person.flow(opened, opened)[1][opened.eyes].all()
+
+
+def test_shut_lids_leave_no_gap() -> None:
+    shut = REST.copy()
+    shut[BLINK] = 1
+    for seed in range(20, 26):
+        assert not Person(seed).view(shut, Pose()).eyes.any()
 
 
 def test_a_blink_hides_the_eyes(person: Person) -> None:

@@ -139,7 +139,7 @@ def test_the_renderer_learns_an_episode() -> None:
     optimiser = torch.optim.Adam([p for n in task.networks.values() for p in n.parameters()], 2e-3)
     totals = []
     for _ in range(3):
-        terms, samples = task.losses(batch, 0.9)
+        terms, samples = task.losses(batch, 0.5)
         assert samples == DRIVEN
         totals.append((terms["decoded"] + terms["keypoints"]).item())
         optimiser.zero_grad()
@@ -153,7 +153,8 @@ def test_the_renderer_learns_an_episode() -> None:
     [
         (0.1, {"keypoints"}),
         (0.3, {"keypoints", "flow", "visible"}),
-        (0.6, {"keypoints", "flow", "visible", "frame", "decoded"}),
+        (0.5, {"keypoints", "flow", "visible", "frame", "decoded"}),
+        (0.7, {"visible", "frame", "decoded"}),
     ],
 )
 def test_a_processor_learns_the_motion_before_the_picture(progress: float, terms: set[str]) -> None:
@@ -161,6 +162,24 @@ def test_a_processor_learns_the_motion_before_the_picture(progress: float, terms
     assert set(losses) == terms
     assert samples == (DRIVEN if len(terms) > 1 else 2)
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_the_last_stage_trains_the_decoder_and_the_occlusion_map_alone() -> None:
+    task = RendererTask(DEMO, CPU)
+    statistics = task.networks["face_renderer"].dense_motion.norm.running_mean.clone()
+    terms, _ = task.losses(RendererBatch.collate([episode(1)], torch.device("cpu")), 0.7)
+    sum(terms.values()).backward()
+    trained = {
+        f"{name}.{key.split('.')[0]}" + (".occlusion" if "occlusion" in key else "")
+        for name, network in task.networks.items()
+        for key, parameter in network.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+    assert trained == {
+        *("face_renderer.dense_motion.occlusion", "face_renderer.flatten"),
+        *("face_renderer.project", "face_renderer.decoder"),
+    }
+    assert torch.equal(task.networks["face_renderer"].dense_motion.norm.running_mean, statistics)
 
 
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:

@@ -11,11 +11,21 @@ from multiprocessing.queues import Queue
 import numpy as np
 import numpy.typing as npt
 
-from ..coefficients import Floats, frame_coefficients, random_blendshapes, random_pose
+from ..coefficients import (
+    BLINK,
+    JAW,
+    ROUND,
+    UPPER_LIP,
+    Floats,
+    frame_coefficients,
+    random_blendshapes,
+    random_pose,
+)
 from .person import Person
 
 DRIVEN = 4  # frames per portrait
 STILL_HEAD, UNCHANGED = 0.5, 0.1  # shares of driven frames with the portrait's pose, and with its expression as well
+PRESSED, SHUT = 0.2, 0.25  # shares of driven frames made to press their lips, as on m, b and p, and to shut their eyes
 MERGED = 4  # fresh episodes taken over per episode drawn, at most
 QUEUED = 8  # episodes that a worker makes ahead
 
@@ -42,7 +52,7 @@ def episode(seed: int) -> Episode:
     for _ in range(DRIVEN):
         luck = rng.random()
         pose = source.pose if luck < STILL_HEAD else random_pose(rng)
-        views.append(person.view(source.blendshapes if luck < UNCHANGED else random_blendshapes(rng), pose))
+        views.append(person.view(source.blendshapes if luck < UNCHANGED else _driven(rng), pose))
     flows, visible = zip(*(person.flow(view, source) for view in views), strict=True)
     return Episode(
         source=source.picture,
@@ -53,6 +63,16 @@ def episode(seed: int) -> Episode:
         source_coefficients=frame_coefficients(source.blendshapes, source.pose),
         driving_coefficients=np.stack([frame_coefficients(view.blendshapes, view.pose) for view in views]),
     )
+
+
+def _driven(rng: np.random.Generator) -> Floats:
+    """Draw the blendshapes of a speaking face: more closed lips and eyes than speech has, as they are hard to learn."""
+    blendshapes = random_blendshapes(rng)
+    if rng.random() < PRESSED:
+        blendshapes[[JAW, ROUND, UPPER_LIP]] = 0
+    if rng.random() < SHUT:
+        blendshapes[BLINK] = 1
+    return blendshapes
 
 
 class EpisodeBuffer:

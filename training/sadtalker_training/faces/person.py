@@ -13,6 +13,8 @@ from .texture import EXTENT, SIDE, Complexion, FacePainter
 
 SIZE = 256  # pixels a side of a frame
 HALF_PIXEL = np.float32(0.5 * 2 / (GRID - 1) * GRID / SIZE)  # from a cell's sampled pixel to the cell's centre
+STILL_OPEN = 0.8  # of an opening's cells: with more of them, neither lids nor lips have slid over it
+_BESIDE = np.ones((3, 3), np.uint8)
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 
@@ -99,11 +101,11 @@ class Person:
         is_above, is_below = upper_half & (on_upper_lid >= 0.5), ~upper_half & (on_lower_lip >= 0.5)
         x = np.where(is_above, xa, np.where(is_below, xb, xm))
         y = np.where(is_above, ya, np.where(is_below, yb, ym))
-        eye_hole = np.where(
-            upper_half & (np.abs(shape.across_eye(xm)) < 1.1), 1 - np.maximum(on_upper_lid, on_lower_lid), 0
-        )
+        # Where lids or lips meet, each covers half of a pixel.
+        in_eye = upper_half & (np.abs(shape.across_eye(xm)) < 1.1)
+        eye_hole = np.where(in_eye, np.clip(1 - on_upper_lid - on_lower_lid, 0, 1), 0)
         aside = np.abs(xm - shape.centre_x) > shape.mouth_half_width * 1.1
-        mouth_hole = np.where(upper_half | aside, 0, 1 - np.maximum(on_upper_lip, on_lower_lip))
+        mouth_hole = np.where(upper_half | aside, 0, np.clip(1 - on_upper_lip - on_lower_lip, 0, 1))
 
         to_canvas = np.float32((SIDE - 1) / (2 * EXTENT))
         sampled = cv2.remap(
@@ -170,6 +172,8 @@ class Person:
         for mask, amount in ((upper, 1.0), (lower * 0.6, 0.7)):
             m = (mask * look.teeth_shown)[..., None]
             colours = colours * (1 - m) + m * look.teeth * (light * amount)[..., None]
+        lip_shadow = np.exp(-np.clip(below_line / (0.012 * s), 0, None)) * (1 - look.ambient)
+        colours = colours * (1 - 0.6 * lip_shadow)[..., None]
         lit: Floats = np.clip(colours, 0, 1)
         return lit
 
@@ -177,7 +181,9 @@ class Person:
         """Return the origin of every driving cell in the source, and whether it was visible there.
 
         Origins are [64, 64, 2] in units of the frame, visibilities [64, 64] of 0 and 1. The inside of a mouth or an eye
-        was visible where the source's is open; the background, where nobody stood.
+        was visible where the source's is open; the background, where nobody stood. A lid or a lip that has slid over
+        what was an open eye or mouth counts as hidden, with the cells beside it: it lay folded in a photograph, and its
+        few pixels cannot be stretched over the opening.
         """
         flow = np.empty((GRID, GRID, 2), np.float32)
         x, y = driving.canonical[..., 0], driving.canonical[..., 1]
@@ -186,18 +192,33 @@ class Person:
             moved = self.shape.to_frame(x[there], y[there], source.blendshapes, source.pose, branch)
             flow[there] = np.stack(moved, -1)
         holes = driving.eyes | driving.mouth
-        behind = driving.behind[holes]
-        rigid = self.shape.to_frame(behind[:, 0], behind[:, 1], source.blendshapes, source.pose, Branch.RIGID)
-        flow[holes] = np.stack(rigid, -1)
+        rigid = np.dstack(
+            self.shape.to_frame(
+                driving.behind[..., 0], driving.behind[..., 1], source.blendshapes, source.pose, Branch.RIGID
+            )
+        )
+        flow[holes] = rigid[holes]
         flow[~driving.person] = np.stack([GRID_X, GRID_Y], -1)[~driving.person]
 
-        cell = np.clip(((flow + 1) * 0.5 * (GRID - 1)).round().astype(int), 0, GRID - 1)
-        column, row = cell[..., 0], cell[..., 1]
+        column, row = _cells(flow)
         visible = np.ones((GRID, GRID), np.float32)
         visible[driving.mouth & ~source.mouth[row, column]] = 0
         visible[driving.eyes & ~source.eyes[row, column]] = 0
         visible[~driving.person & source.person[row, column]] = 0
+        column, row = _cells(rigid)
+        for opened, was_open in ((driving.eyes, source.eyes), (driving.mouth, source.mouth)):
+            if opened.sum() > STILL_OPEN * was_open.sum():
+                continue
+            covered = was_open[row, column] & ~opened
+            beside = cv2.dilate(covered.astype(np.uint8), _BESIDE) > 0
+            visible[beside & ~opened & driving.person] = 0
         return flow, visible
+
+
+def _cells(positions: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the columns and rows of the cells nearest to positions [64, 64, 2]."""
+    cell = np.clip(((positions + 1) * 0.5 * (GRID - 1)).round().astype(np.int64), 0, GRID - 1)
+    return cell[..., 0], cell[..., 1]
 
 
 def _span(mask: Floats) -> slice:

@@ -69,11 +69,11 @@ def importance(keypoints: Tensor, size: int) -> Tensor:
         size: pixels a side.
 
     Returns:
-        [B, 1, size, size], between 0.35 and about 3.5.
+        [B, 1, size, size], between 0.35 and about 4.5.
     """
-    weight = 0.6 + 5 * around_mouth(keypoints, size)
+    weight = 0.6 + 6 * around_mouth(keypoints, size)
     for eye in (1, 2):
-        weight = weight + 2 * _spot(keypoints[:, eye], 0.16, 0.14, size)
+        weight = weight + 4 * _spot(keypoints[:, eye], 0.16, 0.14, size)
     return weight / 1.7
 
 
