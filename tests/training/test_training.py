@@ -257,6 +257,21 @@ def test_written_weights_are_official_files_that_training_goes_on_from(tmp_path:
     assert not (tmp_path / "later" / "renderer.pt").exists()  # it has no history
 
 
+def test_a_snapshot_writes_the_weights_of_a_state_and_leaves_it_alone(tmp_path: Path) -> None:
+    task = MotionTask(DEMO, CPU)
+    task.budget = 64
+    state = tmp_path / "state" / "motion.pt"
+    Trainer(task, state).train(time.monotonic() + 60, lambda _: None)
+    before = state.read_bytes()
+    assert train(["--snapshot", "--state", str(state.parent), "--weights", str(tmp_path / "weights")]) == 0
+    assert state.read_bytes() == before
+    _, networks = loading.load_directory(tmp_path / "weights")
+    averages = torch.load(state, weights_only=True)["averages"]["motion"]
+    torch.testing.assert_close(networks["motion"].state_dict(), averages, atol=1e-3, rtol=1e-3)
+    _, demo = loading.load_directory(loading.DEMO)
+    assert torch.equal(networks["face_renderer"].flatten.conv.weight, demo["face_renderer"].flatten.conv.weight)
+
+
 @pytest.mark.parametrize("device", ["tpu", "cuda:99" if not torch.cuda.is_available() else "gpu"])
 def test_a_device_that_is_not_there_is_named(device: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(["--minutes", "1", "--device", device]) == 2

@@ -19,6 +19,12 @@ def test_a_command_explains_itself(main: Callable[..., int], option: str, capsys
     ("main", "arguments", "message"),
     [
         (train, ["--minutes", "0"], "sadtalker-train: --minutes: expected more than 0, got 0"),
+        (train, [], "sadtalker-train: --minutes: expected how long to train, or --snapshot; got neither"),
+        (
+            train,
+            ["--snapshot", "--state", "nowhere"],
+            "sadtalker-train: --snapshot: expected the state of an earlier call in nowhere, found none",
+        ),
         (train, ["--minutes", "1", "--workers", "0"], "sadtalker-train: --workers: expected at least 1, got 0"),
         (evaluate, ["--people", "0"], "sadtalker-evaluate: expected at least one person and one sentence, got 0 and 6"),
     ],

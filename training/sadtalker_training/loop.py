@@ -16,9 +16,9 @@ from .tasks.task import Losses, Task
 
 WARM_UP = 30  # steps
 FINAL_RATE = 0.03  # of the peak, at the end of the budget
-SLOW = 1 / 10
+SLOW = 1 / 30
 CLIP = 5.0  # gradient norm
-AVERAGED = 0.99  # decay of the moving average per step, after the first steps
+AVERAGED = 0.998  # decay of the moving average per step, after the first steps
 SAVED_EVERY = 120.0  # seconds
 
 

@@ -31,8 +31,11 @@ REPORTED_EVERY = 30.0  # seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes; a later call resumes from there")
     parser.add_argument(
-        "--minutes", type=float, required=True, help="stop after so many minutes; a later call resumes from there"
+        "--snapshot",
+        action="store_true",
+        help="train nothing: write the weights of the state, which another process may be training",
     )
     parser.add_argument(
         "--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="the parts to train, in this order"
@@ -63,6 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    console = Console(stderr=True)
+    if args.snapshot:
+        if not any(args.state.glob("*.pt")):
+            raise UsageError(f"--snapshot: expected the state of an earlier call in {args.state}, found none")
+        resume(DEMO, args.state)
+        write_demo_weights(args.state, args.weights)
+        console.print(f"weights in {args.weights}")
+        return 0
+    if args.minutes is None:
+        raise UsageError("--minutes: expected how long to train, or --snapshot; got neither")
     if args.minutes <= 0:
         raise UsageError(f"--minutes: expected more than 0, got {args.minutes:g}")
     if args.workers < 1:
@@ -70,7 +83,6 @@ def run(args: argparse.Namespace) -> int:
     deadline = time.monotonic() + 60 * args.minutes
     device = _device(args.device)
     context = TrainingContext(device, args.workers, SEED, small=device.type == "cpu")
-    console = Console(stderr=True)
     keep_freed_memory()
     torch.backends.cudnn.benchmark = True  # every batch has the same shapes
     resume(DEMO, args.state)

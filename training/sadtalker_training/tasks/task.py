@@ -37,7 +37,7 @@ class Task(ABC):
     network_names: frozenset[str]
     budget: int  # samples, over which the learning rate falls
     rate = 1e-3  # learning rate, at its peak
-    slow: tuple[str, ...] = ()  # parameters, by "network.prefix", that learn at a tenth of the rate
+    slow: tuple[str, ...] = ()  # parameters, by "network.prefix", that learn at a thirtieth of the rate
 
     def __init__(self, preset: Preset, context: TrainingContext) -> None:
         self.context = context
