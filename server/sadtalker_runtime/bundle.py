@@ -2,9 +2,9 @@
 
 It holds the manifest and, for each of its models, `<model>.xz`: the model's graphs one after the other, in the
 manifest's order, without the record of what they were made from, which is in the manifest, too. A graph in bf16 has the
-weights of the one in fp32 before it, and together they take no more than one. When the exporter's sources change but
-its graphs do not, a line of text changes here and no packed file. Unpacking appends the record again and gives back the
-exported files, byte for byte.
+same weights as the one in fp32 before it, and together they compress to the size of one. When the exporter's sources
+change but its graphs do not, a line of text changes here and no packed file. Unpacking appends the record again and
+gives back the exported files, byte for byte.
 """
 
 import hashlib

@@ -1,21 +1,21 @@
 """Errors of a request, and how they travel between models."""
 
 REFUSED = "INVALID_ARGUMENT: "
-"""Begins the message of a refused request: calls between models and streams carry a message, but no status."""
+"""Prefix of a refused request's message: calls between models and streams carry a message, but no status."""
 
 UNAVAILABLE = "UNAVAILABLE: "
-"""Begins the message of what another server, or this one later, may do."""
+"""Prefix of the message of a request that another server could serve, or this one later."""
 
 EXCERPT = 80
 """Characters of anything the caller sent that a message repeats at most."""
 
 
 class InputError(ValueError):
-    """An input that cannot be used; the message says what was expected and what came."""
+    """An input that cannot be used; the message says what was expected and what was received."""
 
 
 class CallError(RuntimeError):
-    """A called model's error, whose message this is."""
+    """An error of a called model, with that model's message."""
 
     @property
     def refused(self) -> bool:

@@ -1,7 +1,7 @@
-"""How much of a video its listener has not acknowledged yet: a video is made no faster than it is taken.
+"""Back-pressure: how much of a video its listener has not acknowledged yet.
 
 Triton 2.51 takes every response of a stream at once, however slowly the caller reads, so a model cannot see a slow
-reader. Callers therefore acknowledge what they have read; one that never does may leave `limit` bytes unread.
+reader. Callers therefore acknowledge what they have read; a caller who never does gets at most `limit` bytes ahead.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ POLL_SECONDS = 0.2  # how soon a paused video notices that its caller has left
 
 
 class StalledError(Exception):
-    """The listener has not taken what was sent for too long."""
+    """The listener has acknowledged nothing for too long."""
 
 
 class Listener:
-    """Whoever receives one video. Belongs to the event loop in which it is used.
+    """The receiver of one video. Belongs to the event loop in which it is used.
 
     Args:
         limit: bytes that may be sent and not acknowledged; one fragment more is let through.
@@ -42,12 +42,12 @@ class Listener:
         return self._unread >= self._limit
 
     def sent(self, frames_done: int, size: int) -> None:
-        """Take note of a fragment of `size` bytes with which `frames_done` frames are complete."""
+        """Note a sent fragment of `size` bytes, with which `frames_done` frames are complete."""
         self._sent.append((frames_done, size))
         self._unread += size
 
     def acknowledge(self, frames_done: int) -> None:
-        """Take note that the listener has read all fragments up to the one that completes `frames_done` frames."""
+        """Note that the listener has read all fragments up to the one that completes `frames_done` frames."""
         while self._sent and self._sent[0][0] <= frames_done:
             self._unread -= self._sent.popleft()[1]
             self._taken.set()

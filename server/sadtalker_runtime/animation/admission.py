@@ -11,7 +11,7 @@ from sadtalker_runtime.timing import FRAME_RATE
 
 
 class Admission:
-    """Lets a bounded number of chunks of all videos be rendered at a time, the most urgent of the waiting ones first.
+    """A limit on the chunks that are rendered at a time, over all videos; the most urgent one that waits goes first.
 
     Belongs to the event loop in which it is used.
 
@@ -27,7 +27,7 @@ class Admission:
     @asynccontextmanager
     async def place(self, urgency: tuple[bool, float]) -> AsyncIterator[None]:
         """Wait for a place and keep it inside `async with`; the smallest `urgency` goes first."""
-        if self._free > 0:  # then nobody waits
+        if self._free > 0:  # nobody waits then
             self._free -= 1
         else:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -35,7 +35,7 @@ class Admission:
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():  # given the place in the moment in which it was cancelled
+                if turn.done() and not turn.cancelled():  # cancelled just as it was given the place
                     self._pass_on()
                 raise
         try:
@@ -53,20 +53,20 @@ class Admission:
 
 
 class Schedule:
-    """When the chunks of one video are due, if it is played from the moment its first chunk is there."""
+    """The times at which the chunks of one video are due, if it is played as soon as its first chunk is there."""
 
     def __init__(self, start: float) -> None:
-        """Take note that the video was asked for at `start`, seconds of the event loop's clock."""
+        """Note that the video was requested at `start`, in seconds of the event loop's clock."""
         self._start = start
         self._shown: float | None = None
 
     def rendered(self, now: float) -> None:
-        """Take note that a chunk is there; playing starts with the first."""
+        """Note that a chunk was rendered; playback starts with the first."""
         if self._shown is None:
             self._shown = now
 
     def urgency(self, chunk: int) -> tuple[bool, float]:
-        """Return what orders the chunks of all videos: first chunks by age, then all others by when they are due."""
+        """Return the sort key of a chunk over all videos: first chunks by age, then the others by due time."""
         if chunk == 0:
             return False, self._start
         start = self._start if self._shown is None else self._shown

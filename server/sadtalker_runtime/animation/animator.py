@@ -51,7 +51,7 @@ RENDERERS = {
 
 
 class Observer(Protocol):
-    """Is told how the work goes."""
+    """A receiver of events, for metrics."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Surround one run of a stage: portrait, decoding, coefficients, render or encode."""
@@ -76,7 +76,7 @@ class Fragment:
 
 
 class Animator:
-    """Makes videos side by side, with the portraits of past ones at hand.
+    """The maker of videos, any number of them at a time, with a cache of encoded portraits.
 
     Args:
         call: runs the other models.
@@ -135,7 +135,7 @@ class Animator:
                     performance = await asyncio.to_thread(
                         prepare, self._call, self._decoders, audio, options, self._max_audio_seconds
                     )
-                if not performance.loops:  # a loop's key frames end with it
+                if not performance.loops:  # key frames beyond the end of a loop are ignored
                     options.check_length(performance.frames / FRAME_RATE)
                 portrait, *others = await encoding
             finally:
@@ -298,7 +298,7 @@ class Animator:
         chunk: int,
         left: int,
     ) -> Array:
-        """Return the next frames of the `left` ones, those of a chunk, joined from the photos that they need.
+        """Render one chunk from every photo that it needs, and join them; at most `left` frames are still missing.
 
         Returns:
             uint8 [up to 5, side, side, 3].
@@ -331,7 +331,7 @@ def renderer(options: Options) -> str:
 
 
 def finisher(portrait: Portrait) -> Callable[[Array], Iterable[Array]]:
-    """Return what turns rendered frames into what is shown: them alone, or within the portrait's picture."""
+    """Return the function that turns rendered frames into those shown: unchanged, or blended into the picture."""
     if portrait.scene is None:
         return lambda frames: frames
     return partial(portrait.scene.with_frames, canvas=portrait.scene.canvas())

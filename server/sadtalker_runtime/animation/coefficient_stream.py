@@ -1,4 +1,4 @@
-"""The coefficients that drive a video, asked for a little ahead of the renderer."""
+"""The coefficients that drive a video, requested a little ahead of the renderer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,13 +10,13 @@ from sadtalker_runtime.animation.windows import RADIUS, SIZE, ranges
 from sadtalker_runtime.arrays import Array
 
 Fetch = Callable[[int, int], Awaitable[Array]]
-"""Gives the coefficients of frames [start, stop): float32 [stop - start, 70]."""
+"""A function that returns the coefficients of frames [start, stop): float32 [stop - start, 70]."""
 
 
 class CoefficientStream:
-    """Fetches range after range, one of them ahead of what is needed: never the whole clip at once.
+    """A stream of coefficients, fetched range by range, one range ahead of need and never the whole clip at once.
 
-    Of a video that loops, what its first frames see of its last is fetched before all else (and again in its turn).
+    The first frames of a loop also see its last ones, so those are fetched first (and again in their turn).
     Must be made in a running event loop and closed.
     """
 
@@ -29,7 +29,7 @@ class CoefficientStream:
         self._coming = self._ask()
 
     async def first(self, count: int) -> Array:
-        """Return coefficients float32 [frames, 70]: the first `count` are known, of a loop also the last 13.
+        """Return coefficients float32 [frames, 70]: the first `count` are filled in, in a loop also the last 13.
 
         Raises what `fetch` raises.
         """
@@ -39,7 +39,7 @@ class CoefficientStream:
         return self._values
 
     async def close(self) -> None:
-        """Stop asking."""
+        """Stop fetching."""
         self._coming.cancel()
         await asyncio.gather(self._coming, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""Driving videos: the coefficients of their frames, found a little ahead of what is asked for.
+"""Driving videos: the coefficients of their frames, found a little ahead of need.
 
 Every frame is framed for the 3-D reconstruction as a portrait is (`portrait_crop`, alignment by five landmarks). A
 detector's boxes tremble, and the reconstruction would take that for motion; so the face is looked for in every fifth
@@ -22,11 +22,11 @@ from sadtalker_runtime.errors import CallError, InputError
 from sadtalker_runtime.media.decoders import DecodedVideo
 from sadtalker_runtime.timing import FRAME_RATE
 
-GROUP = 5  # frames between two looks for the face; no more than face_reconstruction takes in a batch
-KERNEL = np.array([1, 4, 6, 4, 1]) / 16  # over the looks, 0.2 s apart
+GROUP = 5  # frames between two searches for the face; no more than face_reconstruction takes in a batch
+KERNEL = np.array([1, 4, 6, 4, 1]) / 16  # over the searches, 0.2 s apart
 REACH = len(KERNEL) // 2
-SEARCH_SECONDS = 5.0  # how long a video may go on before its first face: a look takes long where there is none
-SEARCH_GROUPS = 3  # between two looks until then
+SEARCH_SECONDS = 5.0  # before its first face; a search is slow where there is no face
+SEARCH_GROUPS = 3  # between two searches until then
 ALIGNED_SIZE = 224  # pixels, what the reconstruction sees
 
 
@@ -66,7 +66,7 @@ class DrivingFace:
 
     async def _follow(self) -> AsyncGenerator[Array, None]:
         """Yield the coefficients of one group of frames after the other."""
-        squares: list[Array | None] = []  # what each look found, from the first face on
+        squares: list[Array | None] = []  # the result of each search, from the first face on
         waiting: deque[list[Array]] = deque()  # groups whose neighbours' squares are not all known
         faceless, last = 0, None
         pictures = self._video.pictures()
@@ -79,9 +79,9 @@ class DrivingFace:
             square, following = None, None
             if squares:
                 square = await self._look(group[0])
-            elif faceless // GROUP % SEARCH_GROUPS == 0:  # nothing else is to be done while it is looked for
+            elif faceless // GROUP % SEARCH_GROUPS == 0:  # until the first face, search less often
                 square, following = await asyncio.gather(self._look(group[0]), asyncio.to_thread(read))
-            if square is None and not squares:  # nothing to show yet, and nothing to keep
+            if square is None and not squares:  # no face so far
                 faceless += len(group)
                 if faceless >= SEARCH_SECONDS * FRAME_RATE:
                     break
@@ -119,7 +119,7 @@ class DrivingFace:
     async def _reconstruct(
         self, pictures: list[Array], squares: list[Array | None], look: int, last: Array | None
     ) -> Array:
-        """Return the coefficients of the frames from one look to the next: float32 [n, 70]."""
+        """Return the coefficients of the frames from one search to the next: float32 [n, 70]."""
         if last is not None and all(s is None for s in squares[max(look - REACH, 0) : look + REACH + 1]):
             return np.repeat(last[None], len(pictures), axis=0)
         here, there = smoothed(squares, look), smoothed(squares, look + 1)
@@ -151,7 +151,7 @@ def aligned_square(geometry: Array, alignment: Array, width: int, height: int) -
 
 
 def smoothed(squares: list[Array | None], look: int) -> Array:
-    """Return the square of one look among its neighbours; one that found nothing counts as the one before it."""
+    """Return the smoothed square of one search; a search without a result counts as the one before it."""
     indices = np.clip(np.arange(look - REACH, look + REACH + 1), 0, len(squares) - 1)
     square: Array = KERNEL @ np.stack([_latest(squares, index) for index in indices])
     return square

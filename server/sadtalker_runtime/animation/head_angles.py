@@ -15,7 +15,7 @@ def angle_curve(key_frames: Array | None, frames: int, loops: bool) -> Array:
     """Return one angle in every frame of a video: float32 [frames], degrees, or all NO_ANGLE without key frames.
 
     Between key frames the curve is monotone and smooth (Fritsch and Carlson's piecewise cubic), so that it never goes
-    beyond them; before the first and after the last it rests. That of a looping video leads back to its beginning.
+    beyond them; before the first and after the last it is constant. In a loop it leads back to its beginning.
 
     Args:
         key_frames: float32 [n, 2], seconds (increasing) and degrees.
@@ -28,7 +28,7 @@ def angle_curve(key_frames: Array | None, frames: int, loops: bool) -> Array:
         within = times < length
         times, degrees = (times[within], degrees[within]) if within.any() else (np.zeros(1), degrees[:1])
         times, degrees = np.concatenate([times - length, times, times + length]), np.tile(degrees, 3)
-    times = np.array([times[0] - 1, *times, times[-1] + 1])  # at rest, so that the curve sets out and arrives softly
+    times = np.array([times[0] - 1, *times, times[-1] + 1])  # so that both ends have zero slope
     degrees = np.pad(degrees, 1, mode="edge")
     seconds = np.clip(np.arange(frames) / FRAME_RATE, times[0], times[-1])
     curve: Array = PchipInterpolator(times, degrees)(seconds).astype(np.float32)

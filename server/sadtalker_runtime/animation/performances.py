@@ -16,12 +16,12 @@ from sadtalker_runtime.options import MIN_IDLE, Options
 from sadtalker_runtime.speech.blinks import blink_curve, blink_curve_at_rate, blink_curve_at_times
 from sadtalker_runtime.timing import FRAME_RATE, SAMPLES_PER_FRAME
 
-SETTLING = 25  # frames in which a loop leaves the portrait's pose, and comes back to it
+SETTLING = 25  # frames in which a loop leaves the portrait's pose, and in which it returns to it
 MOUTH_SETTLING = 5  # frames, at most: a longer easing would keep the mouth from speaking
 
 
 class Performance(Protocol):
-    """How one video goes."""
+    """The motion and sound of one video."""
 
     frames: int
     loops: bool
@@ -31,7 +31,7 @@ class Performance(Protocol):
     async def coefficients(self, source: Array, start: int, stop: int) -> Array:
         """Return coefficients of frames [start, stop) for a portrait with `source` [70]: float32 [stop - start, 70].
 
-        Raises InputError, when a video that is looked at turns out to show no face.
+        Raises InputError when a video that is read turns out to show no face.
         """
 
     async def close(self) -> None:
@@ -79,7 +79,7 @@ def _prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Optio
             else None
             for name in ("pose_reference", "blink_reference")
         )
-        opened.pop_all()  # what speaks closes them
+        opened.pop_all()  # the performance closes them from here on
     if recording is None:
         silence = np.zeros(round((idle or MIN_IDLE) * FRAME_RATE) * SAMPLES_PER_FRAME, np.float32)
         return Speech(call, silence, SILENCE, options, pose, eyes, loops=True)
@@ -87,7 +87,7 @@ def _prepare(call: Call, decoders: Decoders, audio: bytes | None, options: Optio
 
 
 class Given:
-    """Does what a caller prescribes, frame by frame.
+    """Motion that the caller prescribes, frame by frame.
 
     Args:
         values: float32 [frames, 70], coefficients.
@@ -108,7 +108,7 @@ class Given:
 
 
 class Driven:
-    """Does what the face in a video does."""
+    """Motion of the face in a driving video."""
 
     loops = False
 
@@ -125,12 +125,12 @@ class Driven:
 
 
 class Speech:
-    """Speaks a recording or, in a loop, keeps silent; head motion and blinks are drawn by the seed.
+    """Motion of a face that speaks a recording or, in a loop, is silent; the seed draws head motion and blinks.
 
     Args:
         waveform: float32 [samples], 16 kHz.
-        pose: its face moves the head instead, from the portrait's pose as from its own first.
-        eyes: its face has the expression, eyes included, that the speech is spoken with.
+        pose: a video whose face moves the head instead, from the portrait's pose on.
+        eyes: a video whose face lends its expression, eyes included.
     """
 
     def __init__(
@@ -236,7 +236,7 @@ def blinks(options: Options, frames: int) -> Array:
 def settled(start: int, stop: int, end: int, settling: float) -> Array:
     """Return how far frames [start, stop) are from rest, which frames 0 and `end` are at: float32 [stop - start, 1].
 
-    0 at those two and 1 from `settling` frames away from them, smooth everywhere. In a loop, frame `end` is frame 0.
+    It is 0 at those two, 1 from `settling` frames away on, and smooth everywhere. In a loop, frame `end` is frame 0.
     """
     at = np.arange(start, stop)
     x = np.minimum(np.minimum(at, end - at) / max(min(settling, end / 2), 1), 1)

@@ -18,7 +18,7 @@ GRID = 64  # cells a side that shares are computed on
 REACH = 0.12  # standard deviation of a keypoint's surroundings, units of the frame, which spans [-1, 1]
 SHARPNESS = 1000.0  # of the choice among photos, per squared distance of keypoints
 MARGIN = 0.003  # squared distance by which a further photo must be nearer than the first to count as much
-NEGLIGIBLE = 0.08  # shares up to this are none, such as an equally near photo's, which need not be rendered then
+NEGLIGIBLE = 0.08  # shares up to this count as 0, so an equally near photo need not be rendered
 GAIN = 0.7, 1.4  # least and greatest factor on contrast, where a photo's colours are matched with the first one's
 
 

@@ -22,7 +22,7 @@ class Portrait:
     coefficients: Array
     """float32 [70]: 64 expression, 3 angles, 3 translations."""
     pixel_aspect: Fraction
-    """Width by height of a pixel of the face, which fills a square even where the picture's edge made it oblong."""
+    """Width of a face pixel by its height: not 1 where the picture's edge cut the face to an oblong."""
     placement: Array
     """float32 [3] where the whole picture is shown, else [0]: scale, x and y of the 3-D alignment, for the renderer."""
     scene: Scene | None
@@ -32,7 +32,7 @@ class Portrait:
 def pixel_aspect(geometry: Array) -> Fraction:
     """Return a pixel's width by its height, for a face cut out by `geometry` and resized to a square.
 
-    Within 1 % of square it is 1, lest players resample the picture for a pixel.
+    It is 1 where they differ by less than 1 %, so that players need not resample the picture.
     """
     left, top, right, bottom = map(int, geometry[:4])
     aspect = Fraction(right - left, bottom - top)
@@ -40,14 +40,14 @@ def pixel_aspect(geometry: Array) -> Fraction:
 
 
 class PortraitCache:
-    """The most recently used portraits by the SHA-256 of their encoded picture and what was asked of it.
+    """A cache of the most recently used portraits, by the SHA-256 of the picture file and the options that matter.
 
     Callers that ask for the same new portrait at the same time share one encoding. A failed one is not kept.
 
     Args:
-        encode: encodes a picture as asked.
+        encode: encodes a picture with those options.
         entries: how many are kept.
-        on_lookup: is told of every lookup whether it was a hit; sharing a running encoding is one.
+        on_lookup: called at every lookup with whether it was a hit; sharing a running encoding is one.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PortraitCache:
         else:
             self._encodings.move_to_end(key)
         try:
-            return await asyncio.shield(encoding)  # one caller's leaving must not take it from the others
+            return await asyncio.shield(encoding)  # a caller who leaves must not cancel it for the others
         finally:
             del encoding  # an error that it keeps would keep this frame, and the frame the error and the picture
 

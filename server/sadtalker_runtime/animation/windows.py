@@ -1,4 +1,4 @@
-"""Which coefficients each chunk of video frames sees, and in what order a stream asks for them."""
+"""Windows of coefficients for each chunk of frames, and the order in which a stream fetches them."""
 
 from collections.abc import Iterator
 
@@ -57,7 +57,7 @@ def source_windows(source: Array) -> Array:
 
 
 def ranges(frames: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of frames to ask for one after the other: a short one, for an early start, then growing ones."""
+    """Yield consecutive ranges of frames to fetch: a short one first, for an early start, then growing ones."""
     start, stop, length = 0, FIRST_RANGE, POSE_CHUNK
     while start < frames:
         yield start, min(stop, frames)

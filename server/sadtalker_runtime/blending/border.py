@@ -1,9 +1,9 @@
-"""Keeps motion across a frame's border from colouring the face when the frame is blended into a picture.
+"""Preparation of a frame's border for blending, so that motion across the border does not colour the face.
 
-Poisson blending spreads all differences at the border inwards. That makes a colour cast vanish; but where a chin or a
-tie moved across the border, its colour flows over neck and face, and flickers with the speech. So a frame first loses
-the difference that most pixels along its border have in common, and then fades near the border into the picture
-beneath, but for small differences: these blending spreads thinly, and contours that moved little are not doubled.
+Poisson blending spreads all differences at the border inwards. That removes a colour cast; but where a chin or a tie
+moved across the border, its colour bleeds over neck and face, and flickers with the speech. So the median difference
+along the border is first subtracted from the frame, which then fades into the picture beneath near its border. Small
+differences do not fade: blending spreads them thinly, and contours that moved a little would appear twice.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,10 @@ import numpy as np
 
 from sadtalker_runtime.arrays import Bytes, Doubles
 
-OUTER = 4  # lines at each edge on which blending pastes nothing of the frame
+OUTER = 4  # lines at each edge that blending does not take from the frame
 WIDTH = 0.1  # of the fading border at each edge, of the side
 TOLERANCE = 4  # grey levels: differences that stay
-EVERY = 4  # pixels along the border, one is looked at
+EVERY = 4  # only every fourth pixel along the border is compared
 
 
 class Strip(NamedTuple):

@@ -65,7 +65,7 @@ class ConfigText:
         return any(field == name for field, _ in self.fields)
 
     def put(self, name: str, text: str, after: str | None = None) -> "ConfigText":
-        """Replace a field, or add it: behind the field `after`, by default at the end. A name's other fields go."""
+        """Replace a field, or add it: behind the field `after`, by default at the end; drop others of that name."""
         text = text.rstrip("\n") + "\n"
         if self.has(name):
             first = [field for field, _ in self.fields].index(name)
@@ -75,7 +75,7 @@ class ConfigText:
         return replace(self, fields=(*self.fields[:place], (name, text), *self.fields[place:]))
 
     def drop(self, *names: str) -> "ConfigText":
-        """Leave out the fields of these names."""
+        """Remove the fields of these names."""
         return replace(self, fields=tuple(field for field in self.fields if field[0] not in names))
 
     def tensors(self, field: str) -> list[Tensor]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sadtalker_runtime.configurations.pbtxt import ConfigText
 
 Edit = Callable[[str, ConfigText], ConfigText | None]
-"""Makes a model's variant from its name and its `config.pbtxt`; None where that stays."""
+"""A function that makes a model's variant from its name and its `config.pbtxt`; None where nothing changes."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Network:
     """Batch sizes that are captured as CUDA graphs and run once before the model is ready, in increasing order; the
     largest is `max_batch_size`."""
     choice: str
-    """Why these."""
+    """The reason for these sizes."""
     overlap: bool = False
     """Whether its tensors are so large that copying them should overlap with computing."""
     alone: bool = False
@@ -152,7 +152,7 @@ def alone(edit: Edit) -> Edit:
 
 
 def both(first: Edit, second: Edit) -> Edit:
-    """Make one edit after the other."""
+    """Combine edits, in this order."""
 
     def edited(model: str, config: ConfigText) -> ConfigText | None:
         changed = first(model, config)
@@ -275,7 +275,7 @@ def _on_gpu(config: ConfigText, instances: int, alone: bool = False) -> ConfigTe
 
 
 def _warmed_up(model: str, config: ConfigText) -> ConfigText:
-    """Let the model be ready when every batch size has run once."""
+    """Run every batch size once before the model counts as ready."""
     warmups = []
     for size in NETWORKS[model].batches:
         inputs = "".join(

@@ -1,4 +1,4 @@
-"""Speech that a session was told and has not shown yet: its utterances in order, bounded."""
+"""Speech that a session has received and not shown yet: its utterances in order, bounded."""
 
 from collections import deque
 
@@ -52,23 +52,23 @@ class Backlog:
             last.flush(now)
         if last is None or last.complete:
             last = Utterance(self._begun, rate)
-            last.speak(samples, rate, now)  # before it counts, for it may be refused
+            last.speak(samples, rate, now)  # first, because it may be refused
             self._utterances.append(last)
             self._begun += 1
         else:
             last.speak(samples, rate, now)
 
     def flush(self, now: float) -> None:
-        """Declare the last utterance complete."""
+        """Mark the last utterance as complete."""
         if self._utterances:
             self._utterances[-1].flush(now)
 
     def finish_first(self) -> None:
-        """Forget the first utterance, all of which is planned."""
+        """Drop the first utterance, all of which is planned."""
         self._utterances.popleft()
         self.start = 0
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Drop all utterances."""
         self._utterances.clear()
         self.start = 0

@@ -8,7 +8,7 @@ from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.live.face import Face
 from sadtalker_runtime.live.frames import NOTHING, Chunk, Frame, Split
 
-LATE = 2.0  # seconds after a picture was late in which chunks are rendered one by one: together they would all be late
+LATE = 2.0  # seconds after a late picture in which chunks are rendered one at a time, lest all be late
 
 
 class ChunkQueue:
@@ -27,11 +27,11 @@ class ChunkQueue:
         self._rendering: set[asyncio.Task[Array]] = set()
         self._late_at = -LATE
         self.picture: Array
-        """The latest that can be shown, set before the first frame: uint8 [side, side, 3]."""
+        """The latest picture that can be shown, set before the first frame: uint8 [side, side, 3]."""
         self.shown = 0
         """Frames taken so far."""
         self.generation = 0
-        """Counts interruptions: what was begun before one is of no use after it."""
+        """Number of interruptions so far: work begun before one is useless after it."""
 
     def __bool__(self) -> bool:
         return bool(self._chunks)
@@ -47,7 +47,7 @@ class ChunkQueue:
         return any(chunk.utterance != NOTHING for chunk in self._chunks)
 
     def notify(self) -> None:
-        """Have both coroutines look again: something was said or has changed."""
+        """Wake both coroutines: something was said or has changed."""
         self._work.set()
         self._news.set()
 
@@ -112,14 +112,14 @@ class ChunkQueue:
         return Frame(self.picture, chunk.sound[at], index, chunk.utterance, ends, late, split)
 
     def drop(self) -> None:
-        """Forget all chunks."""
+        """Drop all chunks."""
         for chunk in self._chunks:
             if chunk.rendering is not None:
                 chunk.rendering.cancel()
         self._chunks.clear()
 
     def close(self) -> None:
-        """Forget all chunks and stop rendering."""
+        """Drop all chunks and stop rendering."""
         self.drop()
         for task in self._rendering:
             task.cancel()
@@ -127,5 +127,5 @@ class ChunkQueue:
     def _rendered(self, task: "asyncio.Task[Array]") -> None:
         self._rendering.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waits for its pictures raises it; where nobody does, it is of no interest
+            task.exception()  # raised where its pictures are awaited, and of no interest where they are not
         self.notify()

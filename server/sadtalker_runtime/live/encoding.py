@@ -15,7 +15,7 @@ ENDLESS = 2**31  # frames, 2.7 years
 
 
 class Encoder(Protocol):
-    """Encodes frame after frame."""
+    """An encoder of one frame after the other."""
 
     carries_sound: bool
 
@@ -23,7 +23,7 @@ class Encoder(Protocol):
         """Encode uint8 [height, width, 3] with its int16 [1920] of sound at 48 kHz."""
 
     def close(self) -> None:
-        """Let go of encoders."""
+        """Release encoders."""
 
 
 def encoder(format: str, width: int, height: int, pixel_aspect: Fraction) -> Encoder:
@@ -75,7 +75,7 @@ class EndlessMp4(FragmentedMp4):
         return self.write([picture])
 
     def _opening(self, fragment: bytes) -> bytes:
-        return fragment  # nobody knows how long it will be
+        return fragment  # its length is not known
 
     def _sound_until(self, blocks: int | None) -> list[av.Packet]:
         # One block is in the encoder and one is its lead-in.

@@ -1,4 +1,4 @@
-"""One portrait as a session asked for it: what it does when it speaks, and its pictures."""
+"""One portrait with a session's options: its motion when it speaks, and its pictures."""
 
 import time
 from collections.abc import Callable
@@ -31,17 +31,17 @@ class NoDecoders(Decoders):
 
 
 class Face:
-    """Asks the server's other models for a portrait's coefficients and pictures.
+    """A portrait whose coefficients and pictures come from the server's other models.
 
     Args:
         call: runs the other models.
         portrait: encoded.
-        options: as of a video.
+        options: those of a video.
         clock: seconds.
     """
 
     render_seconds = 0.1
-    """How long rendering a chunk has taken lately, over all faces; a guess at first."""
+    """Recent mean time of rendering a chunk, over all faces; an estimate at first."""
 
     def __init__(
         self, call: Call, portrait: Portrait, options: Options, clock: Callable[[], float] = time.monotonic
@@ -139,7 +139,7 @@ class Rest:
 
 
 async def rest_of(face: Face, frames: int) -> Rest:
-    """Return what a face does while nothing is said, in a loop of so many frames, of which the first can be shown."""
+    """Return the idle loop of a face, `frames` long, of which the first frame can be shown."""
     rest = Rest(await face.silence(frames))
     await rest.render(face, range(1))
     return rest

@@ -9,11 +9,11 @@ from sadtalker_runtime.animation.windows import CHUNK
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.live.utterance import SOUND_PER_FRAME
 
-NOTHING = -1  # the number of no utterance
+NOTHING = -1  # utterance number of a frame in which nothing is said
 
 
 class SessionIdleError(RuntimeError):
-    """The caller has not been heard of for too long."""
+    """The caller has sent nothing for too long."""
 
 
 class CallerGoneError(RuntimeError):
@@ -25,7 +25,7 @@ class Limits:
     """Limits of one session."""
 
     utterance_seconds: float
-    """A longer utterance goes on as another one."""
+    """A longer utterance continues as the next one."""
     pending_seconds: float
     """Speech that is not shown yet."""
     idle_seconds: float
@@ -37,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Split:
-    """Where the time from a frame's speech to the frame went, seconds."""
+    """The parts of a frame's latency, from its speech to the frame, seconds."""
 
     look_ahead: float
     queue: float
@@ -55,11 +55,11 @@ class Frame:
     index: int
     """It is due `index / 25` seconds after the first."""
     utterance: int
-    """Whose it is, -1: nobody's."""
+    """Number of its utterance; -1 where nothing is said."""
     ends: bool
     """Whether it is the last of its utterance."""
     late: bool
-    """Whether an earlier picture stands in for it."""
+    """Whether an earlier picture is shown in its place."""
     split: Split | None
     """True for a frame of an utterance."""
 
@@ -70,7 +70,7 @@ class Chunk:
 
     frames: int
     rendering: "asyncio.Task[Array] | None"
-    """None: the last picture stays."""
+    """None: the last picture is shown again."""
     pictures: Array | None = None
     sound: Array = field(default_factory=lambda: np.zeros((CHUNK, SOUND_PER_FRAME), np.int16))
     utterance: int = NOTHING

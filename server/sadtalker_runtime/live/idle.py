@@ -49,7 +49,7 @@ class RestCache:
     def _rendered(self, rendering: asyncio.Task[None], key: Hashable, starting: asyncio.Task[Rest]) -> None:
         self._rendering.discard(rendering)
         if rendering.cancelled() or rendering.exception() is not None:
-            self._forget(key, starting)  # the face holds still; the next session tries again
+            self._forget(key, starting)  # this face holds still; the next session tries again
 
     def _forget(self, key: Hashable, starting: asyncio.Task[Rest]) -> None:
         if self._starting.get(key) is starting:

@@ -13,13 +13,13 @@ from sadtalker_runtime.live.utterance import Utterance
 from sadtalker_runtime.timing import SAMPLES_PER_FRAME
 
 MEL_REACH = 3  # frames beyond its own that a frame's mel window touches
-BLINK = 5  # frames from the end that a clip's last blink may not be in
+BLINK = 5  # frames at the end of a clip in which no blink may lie
 
 PERIOD = 5 * POSE_CHUNK  # frames: windows of speech and chunks of the pose network begin alike every so many
 MEMORY = 1000  # frames of speech, 40 s, that an early motion looks back on, at least
 
 Speak = Callable[[Array, int, int, int, bool], Awaitable[Array]]
-"""Gives an utterance's coefficients: `speak(waveform, first, start, stop, whole)` float32 [stop - start, 70].
+"""A function `speak(waveform, first, start, stop, whole)` that returns coefficients float32 [stop - start, 70].
 
 The waveform begins with the speech of frame `first`; `whole` says whether it goes on to the utterance's end, so that
 blinks end before it does."""

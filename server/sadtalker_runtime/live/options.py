@@ -1,4 +1,4 @@
-"""How a live session goes, besides the options that it shares with a video."""
+"""Options of a live session, besides those that it shares with a video."""
 
 from dataclasses import dataclass
 

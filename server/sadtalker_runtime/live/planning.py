@@ -1,4 +1,4 @@
-"""Decides what a session's next frames show: speech, the way back to rest, or the idle loop."""
+"""The planner of a session's next frames: speech, the return to rest, or the idle loop."""
 
 import math
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from sadtalker_runtime.live.trajectory import RETURN, Trajectory
 from sadtalker_runtime.live.utterance import Utterance
 from sadtalker_runtime.timing import FRAME_RATE
 
-LEAD = 3 * CHUNK  # frames of speech that are planned before they are due, at most
+LEAD = 3 * CHUNK  # frames of speech that are planned ahead, at most
 IDLE_LEAD = 2  # frames of rest
 PAUSE = 0.6  # seconds that the next piece of speech may be late, at pace realtime; then the utterance is complete
 
 
 class Planner:
-    """Takes speech from the backlog, plans its motion, and puts chunks into the queue.
+    """The planner: takes speech from the backlog, plans its motion, and puts chunks into the queue.
 
     Args:
         options: of the session.
         limits: of the session.
         clock: seconds.
-        backlog: what is to be said.
-        queue: takes what is planned.
+        backlog: speech to be said.
+        queue: receives the planned chunks.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Planner:
         self._rest_at = 0
 
     def begin(self, face: Face, rest: Rest) -> None:
-        """Take the face that is to be shown, before the first `plan`."""
+        """Set the face to be shown, before the first `plan`."""
         self._face, self._rest = face, rest
 
     async def plan(self) -> bool:
@@ -72,7 +72,7 @@ class Planner:
         return self._realtime and self._plan_rest()
 
     def interrupt(self) -> None:
-        """Forget all speech that is not shown yet, and come to rest."""
+        """Drop all speech that is not shown yet, and return to rest."""
         speaking = self._motion is not None or self._queue.speaks
         self._backlog.clear()
         self._queue.generation += 1
@@ -94,7 +94,7 @@ class Planner:
     async def _plan_speech(self, utterance: Utterance, motion: Motion, frames: int) -> bool:
         waiting = self._queue.waiting
         if self._motion is None and self._realtime and waiting < _rendering_frames():
-            return self._plan_rest(_rendering_frames())  # until the first of the speech is rendered
+            return self._plan_rest(_rendering_frames())  # until the first chunk of speech is rendered
         if waiting > max(LEAD, _rendering_frames()):
             return False
         busy = self._queue.is_busy(self._chunks_in_flight)

@@ -22,16 +22,16 @@ from sadtalker_runtime.live.planning import Planner
 from sadtalker_runtime.live.utterance import SOUND_PER_FRAME
 from sadtalker_runtime.timing import FRAME_RATE
 
-BEHIND = 1.0  # seconds; a session that is later gives up the time that it lost
-TICK = 1.0  # seconds between two looks whether somebody is still there
+BEHIND = 1.0  # seconds; a session that falls further behind drops the lost time
+TICK = 1.0  # seconds between two checks whether the caller is still there
 
 
 class LiveSession:
-    """Made at once, so that nothing said to it is lost; shows its first frame when `frames` is given a face.
+    """A live session: takes speech from its creation on, and shows its first frame once `frames` is given a face.
 
     Args:
-        options: how it goes.
-        limits: of what it uses.
+        options: of the session.
+        limits: of the resources that it uses.
         clock: seconds.
     """
 
@@ -62,18 +62,18 @@ class LiveSession:
         self._queue.notify()
 
     def flush(self) -> None:
-        """Declare what was said a complete utterance."""
+        """Mark the speech so far as a complete utterance."""
         self._backlog.flush(self._touch())
         self._queue.notify()
 
     def interrupt(self) -> None:
-        """Forget all speech that is not shown yet, and come to rest."""
+        """Drop all speech that is not shown yet, and return to rest."""
         self._touch()
         self._planner.interrupt()
         self._queue.notify()
 
     def end(self) -> None:
-        """Show what was said, then end."""
+        """Show all speech received so far, then end."""
         self.flush()
         self._ending = True
         self._queue.notify()
@@ -94,11 +94,11 @@ class LiveSession:
         """Yield the session's frames until its end. Close it to stop the work.
 
         Args:
-            gone: whether nobody takes the frames any more.
+            gone: returns whether the caller has left.
 
         Raises:
             SessionIdleError: no request came for too long.
-            CallerGoneError: `gone`, noticed within a second.
+            CallerGoneError: the caller has left; noticed within a second.
             Exception: what the face's models raise.
         """
         self._gone = gone
@@ -155,9 +155,9 @@ class LiveSession:
         return self._clock() - begun
 
     def _due(self, index: int) -> Frame:
-        """Return the frame to be shown now, whatever is ready."""
+        """Return the frame to be shown now, from whatever is ready."""
         rendered = bool(self._queue) and self._queue.first_is_rendered()
-        # After a pause the first pictures are waited for; a chunk that nobody renders never has any.
+        # After a pause, wait for the first pictures; a chunk that is not being rendered never has any.
         if not self._queue or (self._stalled and self._queue.first_is_being_rendered()):
             self._stalled = True
             self._work.set()

@@ -5,10 +5,10 @@ import numpy as np
 from sadtalker_runtime.animation.windows import CHUNK, EXPRESSION_SIZE, RADIUS, SIZE, WINDOW
 from sadtalker_runtime.arrays import Array
 
-POSE_EASING = 25  # frames until a new motion has the head
-SEAM_EASING = 10  # frames until the next chunk of the pose network has it
-EXPRESSION_EASING = 5  # frames until it has the face: longer would keep the mouth from speaking
-RETURN = POSE_EASING + RADIUS  # frames until the renderer sees nothing else any more
+POSE_EASING = 25  # frames until the head follows a new motion entirely
+SEAM_EASING = 10  # the same, at a seam between two chunks of the pose network
+EXPRESSION_EASING = 5  # the same for the face: a longer easing would keep the mouth from speaking
+RETURN = POSE_EASING + RADIUS  # frames until the renderer sees the new motion alone
 DECAY = 0.8  # of the head's speed in a frame, while the motion that it comes from fades
 KEPT = 256  # frames that may be taken back, at least
 
@@ -38,7 +38,7 @@ class Trajectory:
             self._from = self._rows[-1], _speed(self._rows)
 
     def plan(self, motion: Array, frames: int, then: Array | None = None) -> Array:
-        """Plan the next `frames` (up to 5) and return what the renderer sees of them: float32 [5, 70, 27].
+        """Plan the next `frames` (up to 5) and return their windows: float32 [5, 70, 27].
 
         Args:
             motion: float32 [at least `frames`, 70], the motion's next coefficients, of which those beyond `frames` are

@@ -1,4 +1,4 @@
-"""Speech that is still being spoken: pieces of any length and rate become a growing waveform and its sound."""
+"""Speech that is still arriving: pieces of any length and rate become a growing waveform and its sound track."""
 
 from bisect import bisect_left
 
@@ -67,7 +67,7 @@ class Utterance:
         self._append([resampler.resample(samples) for resampler in self._resamplers], now)
 
     def flush(self, now: float) -> None:
-        """Declare the utterance complete."""
+        """Mark the utterance as complete."""
         if not self.complete:
             self.complete = True
             self._append([resampler.rest() for resampler in self._resamplers], now)
@@ -106,7 +106,7 @@ class _Resampler:
         return self._joined(self._resampler.resample(frame))
 
     def rest(self) -> Array:
-        """Return what the filter still holds; nothing may follow."""
+        """Return the samples that the filter still holds; no piece may follow."""
         return np.empty(0, np.float32) if self._resampler is None else self._joined(self._resampler.resample(None))
 
     @staticmethod
