@@ -2,14 +2,13 @@
 
 import datetime
 import importlib.metadata
-import os
 import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from sadtalker_runtime.processor import this_processor
+from sadtalker_runtime.processor import describe_hardware, this_processor
 
 PACKAGES = ("torch", "onnxruntime-openvino", "nvidia-pytriton", "numpy", "opencv-python-headless", "av")
 
@@ -17,7 +16,7 @@ PACKAGES = ("torch", "onnxruntime-openvino", "nvidia-pytriton", "numpy", "opencv
 def describe() -> dict[str, object]:
     """Describe hardware, package versions, commit and date, for the head of a results file."""
     return {
-        "hardware": {"cpu": cpu_name(), "cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)},
+        "hardware": describe_hardware(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
@@ -39,12 +38,6 @@ def describe_gpu() -> dict[str, object]:
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
     }
-
-
-def cpu_name() -> str:
-    """Return the processor's model name and its vector extensions."""
-    processor = this_processor()
-    return f"{processor.name} ({', '.join(sorted(processor.extensions))})"
 
 
 def slug() -> str:

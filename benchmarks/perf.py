@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from hardware import cpu_name, describe
+from hardware import describe
 from perf_analyzer.inputs import cut_speech
 from perf_analyzer.load import Bench, Level
 from perf_analyzer.plots import plot
@@ -50,8 +50,9 @@ def main() -> int:
         parser.error("--url needs --hardware: what the server there runs on")
     kinds = KINDS if args.scenario == "all" else KINDS[: KINDS.index(args.scenario) + 1]
     deadline = time.monotonic() + 60 * args.max_minutes
-    hardware = args.hardware or f"{cpu_name()}, {describe()['hardware']['cores']} cores"
-    result = {"what": f"{', '.join(kinds)}; videos of {args.seconds:g} s", "hardware_name": hardware, **describe()}
+    machine = describe()
+    hardware = args.hardware or "{cpu}, {cores} cores".format_map(machine["hardware"])
+    result = {"what": f"{', '.join(kinds)}; videos of {args.seconds:g} s", "hardware_name": hardware, **machine}
     preset = args.preset + (f"_{args.model_config_name}" if args.model_config_name else "")
     folder = ROOT / "out" / "perf" / time.strftime(f"%Y%m%d-%H%M%S-{preset}")
     folder.mkdir(parents=True)

@@ -3,7 +3,6 @@
 import re
 import shutil
 import urllib.request
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from sadtalker_export.cli import main as sadtalker_export
 from sadtalker_server import Server
 from sadtalker_server._initialization import initialize
+from speech_files import example_speech
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,11 +50,7 @@ def portrait_path() -> Path:
 @pytest.fixture(scope="session")
 def speech_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the first 0.9 s of the example speech: 22 frames, so that the last chunk is a partial one."""
-    path = tmp_path_factory.mktemp("speech") / "speech.wav"
-    with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(str(path), "wb") as part:
-        part.setparams(whole.getparams())
-        part.writeframes(whole.readframes(14400))
-    return path
+    return example_speech(tmp_path_factory.mktemp("speech"), 0.9)
 
 
 @pytest.fixture

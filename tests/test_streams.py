@@ -5,7 +5,6 @@ import re
 import shutil
 import time
 import urllib.request
-import wave
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from sadtalker_client import InvalidInputError, SadTalkerClient, StalledError, _acknowledgements
 from sadtalker_server import Server
+from speech_files import example_speech
 from trace_collector import CLIENT, SERVER, Collector, Span, environment, trace_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,11 +63,7 @@ def client(server: Server) -> Iterator[SadTalkerClient]:
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the first 2.4 s of the example speech: 60 frames."""
-    path = tmp_path_factory.mktemp("speech") / "speech.wav"
-    with wave.open(str(ROOT / "examples" / "speech.wav")) as whole, wave.open(str(path), "wb") as part:
-        part.setparams(whole.getparams())
-        part.writeframes(whole.readframes(38_400))
-    return path
+    return example_speech(tmp_path_factory.mktemp("speech"), 2.4)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from ._async_client import AsyncSadTalkerClient
 from ._batch import Tally, report, run_batch
@@ -70,13 +70,7 @@ def _animate(arguments: argparse.Namespace) -> None:
     with _client(arguments) as client:
         meter = Meter()
         with shown_progress(meter) as show:
-            animation = client.animate(
-                arguments.portrait,
-                arguments.speech,
-                **_options(arguments),
-                timeout=arguments.timeout,
-                request_id=arguments.request_id,
-            )
+            animation = client.animate(**_request(arguments))
             if arguments.output == _STDOUT:
                 _write_to_stdout(animation, show)
             else:
@@ -90,13 +84,7 @@ def _animate(arguments: argparse.Namespace) -> None:
 def _poster(arguments: argparse.Namespace) -> None:
     _check_output(arguments.output, as_json=False)
     with _client(arguments) as client:
-        picture = client.poster(
-            arguments.portrait,
-            arguments.speech,
-            **_options(arguments),
-            timeout=arguments.timeout,
-            request_id=arguments.request_id,
-        )
+        picture = client.poster(**_request(arguments))
     if arguments.output == _STDOUT:
         sys.stdout.buffer.write(picture)
     else:
@@ -163,6 +151,12 @@ def _batch(arguments: argparse.Namespace) -> None:
         raise SadTalkerError(f"{tally.failed} of {len(pairs)} videos failed; {results} says why")
     made = f"{tally.made} made, {tally.skipped} there already"
     print(f"{folder}: {len(pairs)} videos, {made}; {results}", file=sys.stderr)
+
+
+def _request(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of a client's method for one video."""
+    names = ("portrait", "speech", "timeout", "request_id")
+    return {**{name: getattr(arguments, name) for name in names}, **_options(arguments)}
 
 
 def _options(arguments: argparse.Namespace) -> Options:

@@ -1,5 +1,7 @@
 """Questions to the server at the other end: the options that its model takes, and whether it can restore faces."""
 
+from typing import Any
+
 import grpc
 from tritonclient.grpc import service_pb2
 
@@ -18,10 +20,7 @@ async def served_options(client: AsyncSadTalkerClient, timeout: float = 5.0) -> 
         SadTalkerError: the server does not answer within `timeout` seconds.
     """
     request = service_pb2.ModelMetadataRequest(name=MODEL)
-    try:
-        answer = await client._stub().ModelMetadata(request, timeout=timeout, metadata=client._endpoint.metadata)
-    except grpc.RpcError as error:
-        raise from_rpc(error, client._endpoint.url) from error
+    answer = await _ask(client, client._stub().ModelMetadata, request, timeout)
     return frozenset(tensor.name for tensor in answer.inputs) & DATATYPES.keys()
 
 
@@ -32,8 +31,12 @@ async def restores_faces(client: AsyncSadTalkerClient, timeout: float = 5.0) -> 
         SadTalkerError: the server does not answer within `timeout` seconds.
     """
     request = service_pb2.ModelReadyRequest(name=RESTORATION)
+    return bool((await _ask(client, client._stub().ModelReady, request, timeout)).ready)
+
+
+async def _ask(client: AsyncSadTalkerClient, method: Any, request: Any, timeout: float) -> Any:
+    """Return the answer to a unary call; raises SadTalkerError where there is none."""
     try:
-        answer = await client._stub().ModelReady(request, timeout=timeout, metadata=client._endpoint.metadata)
+        return await method(request, timeout=timeout, metadata=client._endpoint.metadata)
     except grpc.RpcError as error:
         raise from_rpc(error, client._endpoint.url) from error
-    return bool(answer.ready)

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from os import getloadavg
 from pathlib import Path
 from typing import Any
 
-from sadtalker_runtime.processor import this_processor
+from sadtalker_runtime.processor import describe_hardware
 from sadtalker_runtime.version import VERSION
 
 from sadtalker_compare.measurement import Measurement, measure
@@ -45,7 +44,11 @@ def compare(plan: Plan, folder: Path, seed: int, advance: Callable[[str], None])
         ComparisonError: a candidate cannot make a clip, judgements are incomplete, or nothing can be compared.
     """
     weights = weigh(plan.judgements)  # before the hours of work
-    machine = _machine()
+    machine = {
+        "hardware": describe_hardware(),
+        "version": VERSION,
+        "date": datetime.now(timezone.utc).date().isoformat(),
+    }
     measurements = {}
     for candidate in plan.candidates:
 
@@ -62,16 +65,3 @@ def compare(plan: Plan, folder: Path, seed: int, advance: Callable[[str], None])
 def write(folder: Path, comparison: Comparison) -> Path:
     """Write the report of a comparison, and return its page's path."""
     return write_report(folder, comparison.measurements, comparison.weights, comparison.ranking, comparison.machine)
-
-
-def _machine() -> dict[str, Any]:
-    processor = this_processor()
-    return {
-        "hardware": {
-            "cpu": f"{processor.name} ({', '.join(sorted(processor.extensions))})",
-            "cores": processor.cores,
-            "load_before": round(getloadavg()[0], 2),
-        },
-        "version": VERSION,
-        "date": datetime.now(timezone.utc).date().isoformat(),
-    }

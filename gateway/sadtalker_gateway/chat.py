@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
+from openai import AsyncOpenAI
 
+from .endpoint_errors import endpoint_errors
 from .errors import ChatError
 from .speech import SentenceCutter
 
@@ -32,17 +33,11 @@ class ChatEndpoint:
         """
         cutter = SentenceCutter(language)
         whole: Any = [{"role": "system", "content": self._system_prompt}, *messages]
-        try:
+        with endpoint_errors("the chat endpoint", ChatError):
             stream = await self._client.chat.completions.create(model=self._model, messages=whole, stream=True)
             async with stream:
                 async for chunk in stream:
                     for sentence in cutter.feed((chunk.choices[0].delta.content or "") if chunk.choices else ""):
                         yield sentence
-        except APIStatusError as error:
-            raise ChatError(f"the chat endpoint answered {error.status_code}: {error.message}") from error
-        except APIConnectionError as error:
-            raise ChatError(f"the chat endpoint cannot be reached: {error}") from error
-        except APIError as error:
-            raise ChatError(f"the chat endpoint failed: {error}") from error
         for sentence in cutter.end():
             yield sentence

@@ -9,7 +9,7 @@ it) and docs/configurations.md.
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sadtalker_runtime.configurations.pbtxt import ConfigText
@@ -74,7 +74,7 @@ def documents(root: Path) -> dict[Path, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files that differ from what they must be, name them, and remove variants that are no more."""
+    """Write the files that are out of date, list them, and remove variants that no longer exist."""
     parser = argparse.ArgumentParser(prog="python -m sadtalker_runtime.generate", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the checkout (default: here)")
     root = parser.parse_args(arguments).root
@@ -126,17 +126,21 @@ def _names() -> str:
 
 
 def _short_table(options: Mapping[str, Option]) -> str:
-    rows = [f"| `{option.name}` | {_values(option)} | {_default(option)} |" for option in options.values()]
-    return "\n".join(["| option | values | default |", "|---|---|---|", *rows])
+    return _table(
+        ("option", "values", "default"),
+        [(f"`{option.name}`", _values(option), _default(option)) for option in options.values()],
+    )
 
 
 def _long_table() -> str:
-    rows = [
-        f"| `{option.name}` | {option.datatype} [{', '.join('n' if d < 0 else str(d) for d in option.dims)}] "
-        f"| {_values(option)} | {_default(option)} | `{_flag(option)}` |"
-        for option in OPTIONS.values()
-    ]
-    return "\n".join(["| option | tensor | values | default | command line |", "|---|---|---|---|---|", *rows])
+    tensors = [f"{o.datatype} [{', '.join('n' if d < 0 else str(d) for d in o.dims)}]" for o in OPTIONS.values()]
+    return _table(
+        ("option", "tensor", "values", "default", "command line"),
+        [
+            (f"`{option.name}`", tensor, _values(option), _default(option), f"`{_flag(option)}`")
+            for option, tensor in zip(OPTIONS.values(), tensors, strict=True)
+        ],
+    )
 
 
 def _values(option: Option) -> str:
@@ -167,12 +171,20 @@ def _flag(option: Option) -> str:
 
 
 def _variants_table() -> str:
-    rows = [
-        f"| `{variant.name}` | {' '.join(variant.purpose.split())} | `sadtalker-export onnx"
-        f"{' ' + variant.export if variant.export else ''}` |"
-        for variant in VARIANTS.values()
-    ]
-    return "\n".join(["| variant | for | exported by |", "|---|---|---|", *rows])
+    export = "sadtalker-export onnx"
+    return _table(
+        ("variant", "for", "exported by"),
+        [
+            (f"`{variant.name}`", " ".join(variant.purpose.split()), f"`{f'{export} {variant.export}'.strip()}`")
+            for variant in VARIANTS.values()
+        ],
+    )
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    head, *body = (f"| {' | '.join(row)} |" for row in (headings, *rows))
+    return "\n".join([head, "|" + "---|" * len(headings), *body])
 
 
 def _with_table(text: str, name: str, table: str) -> str:

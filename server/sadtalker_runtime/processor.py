@@ -20,6 +20,11 @@ class Processor:
     cores: int
 
     @property
+    def description(self) -> str:
+        """The name and, in parentheses, the extensions."""
+        return f"{self.name} ({', '.join(sorted(self.extensions))})"
+
+    @property
     def computes_bf16(self) -> bool:
         """Return whether bf16 is faster than fp32 here."""
         return bool(COMPUTE_BF16 & set(self.extensions))
@@ -37,3 +42,9 @@ def this_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     name = fields.get("model name") or platform.processor() or platform.machine()
     return Processor(name, tuple(flag for flag in EXTENSIONS if flag in flags), len(os.sched_getaffinity(0)))
+
+
+def describe_hardware() -> dict[str, object]:
+    """Return the processor, its cores and the load before a measurement, for the head of a results file."""
+    processor = this_processor()
+    return {"cpu": processor.description, "cores": processor.cores, "load_before": round(os.getloadavg()[0], 2)}

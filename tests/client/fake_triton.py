@@ -80,6 +80,19 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.url = f"127.0.0.1:{port}"
         return self
 
+    def hold_second_fragment(self):
+        """Answer with two fragments, the second held back until the returned event is set."""
+        release = threading.Event()
+
+        def answer(request):
+            yield fragment(b"one", 1, 2)
+            assert release.wait(30)
+            yield fragment(b"two", 2, 2)
+            yield final()
+
+        self.answer = answer
+        return release
+
     def stop(self):
         self._server.stop(None).wait()
 

@@ -30,15 +30,7 @@ def test_fragments_come_in_order_with_progress(server, face):
 
 
 def test_the_first_fragment_comes_before_the_last_is_made(server, face):
-    held = threading.Event()
-
-    def answer(request):
-        yield fragment(b"one", 1, 2)
-        assert held.wait(30)
-        yield fragment(b"two", 2, 2)
-        yield final()
-
-    server.answer = answer
+    held = server.hold_second_fragment()
     seen = []
     face(server.url).save("/dev/null", *INPUT, on_progress=lambda each: (seen.append(each), held.set()))
     assert [each.frames_done for each in seen] == [1, 2]

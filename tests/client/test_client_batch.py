@@ -5,18 +5,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import grpc
 import pytest
+from command_line import COMMAND, in_process
 from fake_triton import endless, error, fragment, video
 from sadtalker_client import _batch
-from sadtalker_client._cli import main
-
-COMMAND = [sys.executable, "-c", "import sys; from sadtalker_client._cli import main; sys.exit(main())"]
 
 
 @pytest.fixture
@@ -34,18 +31,8 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def batch(server, folder, capfd):
     """Run `sadtalker batch` in this process; return code, stdout, stderr."""
-
-    def run(*arguments, into="out"):
-        capfd.readouterr()
-        try:
-            code = main(["batch", *arguments, "-o", into, "--url", server.url])
-        except SystemExit as usage:
-            code = usage.code
-        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
-
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, on_sigterm)
+    with in_process(capfd) as command:
+        yield lambda *arguments, into="out": command("batch", *arguments, "-o", into, "--url", server.url)
 
 
 def sent(request):

@@ -6,19 +6,16 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 import time
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from command_line import COMMAND, in_process
 from fake_triton import endless, error, final, fragment
 from sadtalker_client import Fragment
-from sadtalker_client._cli import main
 from sadtalker_client._migration import DROPPED, RENAMED, UNCHANGED
 from sadtalker_client._progress import Meter
-
-COMMAND = [sys.executable, "-c", "import sys; from sadtalker_client._cli import main; sys.exit(main())"]
 
 
 @pytest.fixture
@@ -33,18 +30,8 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def sadtalker(folder, capfdbinary):
     """Return a function that runs a command line in this process and returns its exit code and output."""
-
-    def run(*arguments):
-        capfdbinary.readouterr()
-        try:
-            code = main(arguments)
-        except SystemExit as usage:
-            code = usage.code
-        return subprocess.CompletedProcess(arguments, code, *capfdbinary.readouterr())
-
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, on_sigterm)
+    with in_process(capfdbinary) as run:
+        yield run
 
 
 def message(done):

@@ -1,6 +1,5 @@
 """The browser example's web server, with a browser's requests; test_browser.py opens its page in Chromium."""
 
-import threading
 from contextlib import closing
 from http.client import HTTPConnection
 
@@ -37,15 +36,7 @@ def get(browser, path, method="GET", **headers):
 @pytest.fixture
 def held(server):
     """Let the fake Triton send one fragment and hold the second back until this event is set."""
-    release = threading.Event()
-
-    def answer(request):
-        yield fragment(b"one", 1, 2)
-        assert release.wait(30)
-        yield fragment(b"two", 2, 2)
-        yield final()
-
-    server.answer = answer
+    release = server.hold_second_fragment()
     yield release
     release.set()
 

@@ -35,3 +35,12 @@ def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     log = tmp_path_factory.mktemp("log") / "server.log"
     with Server(repository, tritonserver="embedded", start_timeout_secs=60, log_file=log) as running:
         yield running
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Return a repository of a server's own: `product`, and a stand-in for `sadtalker` that calls it."""
+    folder = tmp_path / "models"
+    throwaway.add_model(folder, "product", throwaway.repeated_product(), throwaway.REPEATED_PRODUCT_CONFIG)
+    throwaway.add_video_model(folder)
+    return folder

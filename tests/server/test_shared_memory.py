@@ -21,14 +21,6 @@ from throwaway_requests import video
 MB = 1 << 20
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
-    throwaway.add_model(folder, "product", throwaway.repeated_product(), throwaway.REPEATED_PRODUCT_CONFIG)
-    throwaway.add_video_model(folder)
-    return folder
-
-
 class Room(SimpleNamespace):
     """A /dev/shm that seems to have `free` of `size` MB."""
 

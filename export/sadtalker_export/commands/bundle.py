@@ -14,7 +14,7 @@ from sadtalker_runtime.processor import this_processor
 from torch import nn
 
 from ..checkpoint.loading import load_weights
-from ..console import progress
+from ..console import add_repository_argument, progress
 from ..errors import CheckFailedError
 from ..onnx.dependencies import DISTRIBUTIONS
 from ..onnx.repository import export_repository
@@ -25,12 +25,7 @@ VERSIONS = "versions.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--repository",
-        type=Path,
-        default=Path("model_repository"),
-        help="model repository to export the networks into, unless it has them (default: %(default)s)",
-    )
+    add_repository_argument(parser, "model repository to export the networks into, unless it has them")
     parser.add_argument("--bundle", type=Path, help="folder of packed networks (default: the runtime package's own)")
 
 

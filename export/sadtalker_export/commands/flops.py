@@ -1,11 +1,11 @@
 """`sadtalker-export flops`: count the arithmetic of the exported graphs."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from ..console import add_repository_argument
 from ..errors import UsageError
 from ..onnx.flops import count
 from ..restoration_specs import SERVED_SPECS
@@ -16,12 +16,7 @@ PER_FRAME = ("motion", "face_renderer", "face_enhancer")  # networks whose item 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
-    parser.add_argument(
-        "--repository",
-        type=Path,
-        default=Path("model_repository"),
-        help="model repository with exported networks (default: %(default)s)",
-    )
+    add_repository_argument(parser, "model repository with exported networks")
     parser.add_argument("--nodes", metavar="NETWORK", help="list this network's costliest nodes instead")
 
 

@@ -11,7 +11,7 @@ from sadtalker_runtime.processor import this_processor
 from torch import nn
 
 from ..checkpoint.loading import OFFICIAL, load_weights
-from ..console import progress
+from ..console import add_repository_argument, progress
 from ..errors import UsageError
 from ..onnx.dependencies import weights_digest
 from ..onnx.repository import PRECISIONS, export_repository
@@ -37,12 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a directory of checkpoint files, `official` for {OFFICIAL}, `demo` for small trained networks "
         "in this package, or `tiny` for smaller ones with synthetic weights",
     )
-    parser.add_argument(
-        "--repository",
-        type=Path,
-        default=Path("model_repository"),
-        help="Triton model repository (default: %(default)s)",
-    )
+    add_repository_argument(parser, "Triton model repository")
     parser.add_argument(
         "--precision",
         choices=(*PRECISIONS, AUTO),

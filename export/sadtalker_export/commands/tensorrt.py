@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..console import add_repository_argument
 from ..restoration_specs import SERVED_SPECS
 from ..specs import SPECS
 from ..tensorrt import convolutions
@@ -21,12 +22,7 @@ CACHE = Path("~/.cache/sadtalker/engines")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
-    parser.add_argument(
-        "--repository",
-        type=Path,
-        default=Path("model_repository"),
-        help="model repository with exported networks (default: %(default)s)",
-    )
+    add_repository_argument(parser, "model repository with exported networks")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where engines are kept (default: %(default)s)")
     names = [spec.name for spec in SERVED_SPECS.values() if spec.tensorrt]
     parser.add_argument(

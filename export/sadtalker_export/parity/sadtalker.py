@@ -19,6 +19,7 @@ CHUNK = 5  # frames that the exported motion and renderer networks take at once
 POSE_STYLE = 3
 NO_ANGLE = 2 * LARGEST_GIVEN  # degrees: leaves the angle to the network
 GREY_LEVEL = 1 / 255  # exported frames are bytes
+RENDERING = {"appearance_encoder", "face_renderer"}  # the networks behind a frame, given the keypoints
 
 
 @producer(r"mapping\.(yaw|pitch|roll|t|exp)", networks={"motion"})
@@ -96,29 +97,19 @@ def appearance(bench: Bench) -> Values:
     return {"renderer.feature": _appearance(bench, _source(bench))[:, ::4, ::4, ::4, ::4]}
 
 
-@producer(r"renderer\.(occlusion|deformation)", networks={"appearance_encoder", "face_renderer"})
+@producer(r"renderer\.(occlusion|deformation)", networks=RENDERING)
 def dense_motion(bench: Bench) -> Values:
     volume = bench.network("appearance_encoder", AppearanceEncoder)(_source(bench))
     flow, occlusion = bench.network("face_renderer", FaceRenderer).dense_motion(volume, *_keypoint_pair(bench))
     return {"renderer.occlusion": occlusion, "renderer.deformation": flow[:, ::2, ::4, ::4]}
 
 
-@producer(
-    r"renderer\.frame",
-    networks={"appearance_encoder", "face_renderer"},
-    exported={"appearance_encoder", "face_renderer"},
-    onnx_tolerance=GREY_LEVEL,
-)
+@producer(r"renderer\.frame", networks=RENDERING, exported=RENDERING, onnx_tolerance=GREY_LEVEL)
 def frame(bench: Bench) -> Values:
     return {"renderer.frame": _frames(bench, _appearance(bench, _source(bench)), *_keypoint_pair(bench))}
 
 
-@producer(
-    r"renderer512\.frame",
-    networks={"appearance_encoder", "face_renderer"},
-    exported={"appearance_encoder", "face_renderer"},
-    onnx_tolerance=GREY_LEVEL,
-)
+@producer(r"renderer512\.frame", networks=RENDERING, exported=RENDERING, onnx_tolerance=GREY_LEVEL)
 def frame512(bench: Bench) -> Values:
     image, (source, driving) = bench.input("source512", (1, 3, 512, 512), 0, 1), _keypoint_pair(bench)
     if bench.onnx:
@@ -134,8 +125,8 @@ def frame512(bench: Bench) -> Values:
 
 @producer(
     r"animation\.frames",
-    networks={"keypoint_detector", "motion", "appearance_encoder", "face_renderer"},
-    exported={"appearance_encoder", "motion", "face_renderer"},
+    networks={"keypoint_detector", "motion", *RENDERING},
+    exported={"motion", *RENDERING},
     onnx_tolerance=GREY_LEVEL,
 )
 def animation(bench: Bench) -> Values:

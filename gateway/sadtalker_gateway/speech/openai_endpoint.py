@@ -1,7 +1,8 @@
 """Any OpenAI-compatible `/v1/audio/speech` endpoint as a synthesiser."""
 
-from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
+from openai import AsyncOpenAI
 
+from ..endpoint_errors import endpoint_errors
 from .synthesis import SpeechError, Utterance, Voice
 
 
@@ -31,7 +32,7 @@ class OpenAISynthesizer:
         voice = utterance.voice or self._voices[0].id
         if voice not in [known.id for known in self._voices]:
             raise SpeechError(f"voice: expected an id of /v1/voices, got {voice!r}", caller=True)
-        try:
+        with endpoint_errors("the speech endpoint", SpeechError):
             answer = await self._client.audio.speech.create(
                 model=self._model,
                 voice=voice,
@@ -39,10 +40,4 @@ class OpenAISynthesizer:
                 response_format="wav",
                 speed=min(max(utterance.speed, 0.25), 4.0),
             )
-        except APIStatusError as error:
-            raise SpeechError(f"the speech endpoint answered {error.status_code}: {error.message}") from error
-        except APIConnectionError as error:
-            raise SpeechError(f"the speech endpoint cannot be reached: {error}") from error
-        except APIError as error:
-            raise SpeechError(f"the speech endpoint failed: {error}") from error
         return answer.content
