@@ -1,4 +1,4 @@
-"""The manifest of a model repository: which networks were exported into it, from which weights, as which files.
+"""The manifest of a model repository: the exported networks, their weights and their files.
 
 The exporter writes it, the launcher checks the repository against it. It needs the standard library alone.
 """
@@ -14,7 +14,7 @@ from typing import Any
 MANIFEST = "exported.json"
 FORMAT = 2
 METADATA = "sadtalker."
-"""Prefix of the keys under which an exported file says what it was made from."""
+"""Prefix of the metadata keys in an exported file that record its provenance."""
 PORTABLE = "portable"
 BF16_MODEL = "model_bf16.onnx"
 """File of a network in the form that is computed in bf16; it lies beside the one in fp32."""
@@ -51,7 +51,7 @@ class Manifest:
     tactics: str = PORTABLE
     """`portable`, or the digest of the forms of layers that were measured on one machine."""
     gates: Mapping[str, bool] = field(default_factory=dict)
-    """Reduced precision -> whether these weights passed its gate; one that was not judged is not here."""
+    """Reduced precision -> whether these weights passed its gate; those that were not judged are absent."""
 
     def precision_of(self, file: str) -> str:
         """Return the precision of a file of this export: a bf16 export has files in fp32, too."""
@@ -60,7 +60,7 @@ class Manifest:
         return "fp16" if self.precision == "fp16" else "fp32"
 
     def provenance(self, file: str) -> dict[str, str]:
-        """Return what a file of this export says of itself, in this order."""
+        """Return the metadata of a file of this export, in this order."""
         return {
             "preset": self.preset,
             "weights": self.weights,

@@ -39,9 +39,9 @@ class Option:
     """Largest number that is accepted."""
     unit: str = ""
     default: int | float | bool | str | None = None
-    """The value that an absent option has; None where its absence means something else, see `absent`."""
+    """The value of an option that is left out; None where leaving it out means something else, see `absent`."""
     absent: str = ""
-    """The meaning of an absent option without a default."""
+    """The meaning of leaving out an option that has no default."""
     choices: tuple[str, ...] = ()
     special: tuple[int, str] | None = None
     """A number outside the range that is accepted, too, and what it stands for."""
@@ -190,7 +190,7 @@ FACE_OPTIONS = {
         "speech_model",
     )
 }
-"""Those that a live session has, too."""
+"""Options of a video that a live session has, too."""
 
 LIVE_OPTIONS = {
     option.name: option
@@ -201,7 +201,7 @@ LIVE_OPTIONS = {
             "INT32",
             "speech that must be known beyond the five frames that are rendered together; 4 suffice for the expression",
             0,
-            13,  # what the renderer sees
+            13,  # the reach of the renderer's window
             "frames",
             default=4,
             special=(-1, "all that a recording's frame would have seen"),

@@ -1,7 +1,7 @@
-"""Admission of videos: so many are made at once, so many more wait in line, and every other one is refused at once.
+"""Admission of videos: a fixed number are made at once, a fixed number wait in line, and the rest are refused.
 
 The line is the model's own. In Triton's queue a request's time-out is only looked at when the requests before it have
-moved on, so that one without a time-out holds up all behind it.
+moved on, so that one without a time-out would hold up all behind it.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ FULL, TIMEOUT, CANCELLED, STOPPING = REASONS = "full", "timeout", "cancelled", "
 
 
 class NoPlaceError(Exception):
-    """A video that gets no place; `reason` is one of REASONS."""
+    """The refusal of a video that gets no place; `reason` is one of REASONS."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ class Places:
             if place in self._line:
                 self._line.remove(place)
             elif place.done() and place.exception() is None:
-                self.leave()  # it was given in the instant in which the waiting ended
+                self.leave()  # it was given just as the waiting ended
             raise
 
     def leave(self) -> None:
@@ -76,7 +76,7 @@ class Places:
             self._free += 1
 
     def turn_away(self, message: str) -> None:
-        """End the waiting of all in line with a NoPlaceError that says `message`."""
+        """Turn away all videos in line, with a NoPlaceError that says `message`."""
         while self._line:
             self._line.popleft().set_exception(NoPlaceError(STOPPING, message))
 

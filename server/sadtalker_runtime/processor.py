@@ -8,7 +8,7 @@ from pathlib import Path
 EXTENSIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
 """Flags of /proc/cpuinfo by which engines choose their kernels, of x86-64 and of 64-bit Arm."""
 COMPUTE_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
-"""Extensions with which the engine computes in bf16 rather than imitate it."""
+"""Extensions with which the engine computes in bf16 instead of emulating it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Processor:
 
 
 def this_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
-    """Return the processor of this machine; one without extensions where the system does not tell them."""
+    """Return the processor of this machine; without extensions where the system does not list them."""
     fields: dict[str, str] = {}
     try:
         for line in cpuinfo.read_text().splitlines():

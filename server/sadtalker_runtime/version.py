@@ -1,4 +1,4 @@
-"""The version, said here and quoted elsewhere: `make release VERSION=x.y.z` sets it and all that quote it."""
+"""The version of the project; `make release VERSION=x.y.z` sets it here and wherever it is quoted."""
 
 VERSION = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""Decodes an uploaded recording of any format: once for the networks, once more, bit by bit, for the video's sound."""
+"""Decoding of a recording in any format: as a whole for the networks, and piece by piece for the video's sound."""
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from sadtalker_runtime.media.containers import opened
 from sadtalker_runtime.timing import FRAME_RATE, SAMPLES_PER_FRAME, SPEECH_RATE
 
 TRACK_RATE = 48_000  # Hz, of the video's sound; AAC blocks are then half as long as a video frame
-SAMPLE_RATES = range(4_000, 768_001)  # Hz, accepted; a made-up rate of 1 Hz would swell to any size
+SAMPLE_RATES = range(4_000, 768_001)  # Hz, accepted; resampling from a forged 1 Hz would swell to any size
 MAX_CHANNELS = 64
-TRACK_BLOCK = TRACK_RATE // 4  # samples at least of a track's block but the last
+TRACK_BLOCK = TRACK_RATE // 4  # samples of a track's block at least, except for the last
 LONGEST_DELAY = 10.0  # seconds between the beginnings of picture and sound; more is a broken time stamp
 
 
@@ -27,7 +27,7 @@ class Sound:
     channels: int
     """2 for stereo, else 1."""
     delay: float = 0.0
-    """When it begins, seconds after the picture; what is before that is cut off."""
+    """Its beginning, seconds after the picture's; what comes before the picture is cut off."""
 
 
 SILENCE = Sound(None, 1)
@@ -79,12 +79,12 @@ def sound_of(container: av.container.InputContainer, data: bytes, start: float) 
         return None
     stream = container.streams.audio[0]
     delay = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base) - start
-    plausible = 1 / FRAME_RATE < abs(delay) < LONGEST_DELAY  # less may be an encoder's lead-in, which is cut off anyway
+    plausible = 1 / FRAME_RATE < abs(delay) < LONGEST_DELAY  # less may be an encoder's lead-in, cut off anyway
     return Sound(data, 2 if stream.channels == 2 else 1, delay if plausible else 0.0)
 
 
 class Track:
-    """A sound that is decoded as it is read, so that no more of it lies in memory than is needed.
+    """A sound that is decoded as it is read, so that little of it is in memory at a time.
 
     Args:
         sound: its number of channels and delay.
@@ -133,7 +133,7 @@ def track_blocks(data: bytes, channels: int) -> Generator[Array, None, None]:
 def _blocks(data: bytes, rate: int) -> Generator[Array, None, None]:
     """Yield samples of the first audio stream as float32 [channels, n], n > 0, at `rate` Hz.
 
-    Like FFmpeg's own tools, packets that do not decode are left out.
+    As with FFmpeg's own tools, packets that do not decode are skipped.
     """
     with opened("audio", data, "audio") as container:
         stream = container.streams.audio[0]

@@ -1,4 +1,4 @@
-"""Opens what a caller uploaded."""
+"""Opening of uploaded media files."""
 
 import io
 import struct
@@ -14,7 +14,7 @@ _WANTED = {"audio": ("a recording", "an audio stream"), "video": ("a video", "a 
 def opened(name: str, data: bytes, kind: str) -> av.container.InputContainer:
     """Open `data` with FFmpeg, as a context manager; it has at least one stream of the `kind`, audio or video.
 
-    `name` is what messages call it.
+    `name` is the input's name in messages.
 
     Raises:
         InputError: nothing FFmpeg can read, without such a stream, or without a decoder for it.

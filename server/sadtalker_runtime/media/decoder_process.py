@@ -1,8 +1,8 @@
 """The process in which a decoder runs: its limits, and the answers that it gives one by one.
 
 Messages go through a pipe. A task is a JSON list of its name and arguments, followed by the encoded file; a further
-answer is asked for by NEXT, and DROP ends the task. An answer is a JSON object, followed by the bytes of the array that
-it announces, if any, unframed: `Connection` would copy them twice. Nothing is pickled: a decoder that a hostile
+answer is asked for by NEXT, and DROP ends the task. An answer is a JSON object, followed by the raw bytes of the array
+that it announces, if any: `Connection` would copy them twice. Nothing is pickled: a decoder that a hostile
 file has taken over can send wrong numbers, but no code.
 """
 
@@ -38,7 +38,7 @@ class Limits:
     cpu_seconds: int = 60
     """Processor time for one answer. All speech of ten minutes takes about one."""
     clock_seconds: float = 120.0
-    """Time for one answer, as other videos use the processors, too."""
+    """Wall-clock time for one answer; longer, because other videos use the processors, too."""
 
 
 Values: TypeAlias = dict[str, Any]
@@ -138,13 +138,13 @@ def _send(connection: Connection, header: Values, array: Array | None = None) ->
 
 
 def _allow_cpu_time(seconds: int) -> None:
-    """Let this process live for so much more processor time."""
+    """Extend this process's limit of processor time."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, hard))
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that asked for it ends, even in the midst of decoding."""
+    """End this process when its parent ends, even in the middle of decoding."""
     if (parent := parent_process()) is not None:
 
         def watch() -> None:

@@ -1,9 +1,9 @@
-"""Decodes what callers sent in processes of their own, where a crash costs one request and not the service.
+"""Decoding of callers' files in separate processes, where a crash costs one request and not the service.
 
 FFmpeg and Pillow read hostile files in C. So each input is decoded by a process with limits on memory, processor time
 and the clock, forked from a server of the standard library's `multiprocessing` that has the decoders loaded already.
-Decoders answer bit by bit, as sound and pictures are needed, and wait in between; pools that give one result per task
-cannot do that. A process that met a bad input, or was left while it worked, is not used again.
+Decoders answer piece by piece, as sound and pictures are needed, and wait in between; pools that give one result per
+task cannot do that. A process that was given a bad input, or was abandoned while it worked, is not used again.
 """
 
 import json
@@ -24,7 +24,7 @@ from sadtalker_runtime.errors import InputError
 from sadtalker_runtime.media.audio import Recording, Sound, Track
 from sadtalker_runtime.media.decoder_process import DROP, NEXT, Answer, Limits, Values, serve
 
-TASKS_PER_PROCESS = 100  # after which whatever a decoder has leaked is given back
+TASKS_PER_PROCESS = 100  # then the process is replaced, which returns whatever it has leaked
 MAX_HEADER = 1 << 16  # bytes
 MAX_ARRAY = 1 << 28  # bytes; the largest picture has 192 MB
 DTYPES = ("<f4", "|u1")
@@ -35,7 +35,7 @@ DEFAULTS = Limits()
 
 
 class DecoderError(RuntimeError):
-    """A decoder that failed for a reason that does not lie in its input."""
+    """A failure of a decoder that its input did not cause."""
 
 
 class Decoders:
@@ -71,7 +71,7 @@ class Decoders:
         return Track(sound, _arrays(answers) if answers else None)
 
     def video(self, name: str, data: bytes, max_seconds: float) -> "DecodedVideo":
-        """Find out how long a video is, see `video.inspect`; its pictures are decoded as they are needed."""
+        """Find the length of a video, see `video.inspect`; its pictures are decoded as they are needed."""
         answers = self._open(name, "video", data, name, max_seconds)
         values, _ = next(answers)
         sound = None if values["sound"] is None else Sound(data, *values["sound"])
@@ -84,7 +84,7 @@ class Decoders:
         return pixels
 
     def close(self) -> None:
-        """End the processes that wait; one that works ends with its task."""
+        """End the idle processes; a busy one ends with its task."""
         with self._lock:
             self._closed, idle, self._idle = True, self._idle, []
         for process in idle:
@@ -183,7 +183,7 @@ class Answers:
         raise StopIteration
 
     def close(self) -> None:
-        """Give the decoder back; one that works is killed, and whoever waits for it gets an error."""
+        """Give the decoder back; a busy one is killed, and whoever waits for it gets an error."""
         if self._working.acquire(blocking=False):
             try:
                 if self._process is not None:
@@ -194,7 +194,7 @@ class Answers:
             process.kill()
 
     def __del__(self) -> None:
-        self.close()  # a video that is cancelled while it begins loses what has just been opened for it
+        self.close()  # a video cancelled at its beginning drops the answers just opened for it
 
     def _release(self, usable: bool) -> None:
         process, self._process = self._process, None
@@ -234,14 +234,14 @@ class _Process:
             raise ConnectionError("no answer") from error
 
     def drop(self) -> bool:
-        """Have the process forget its task; return whether it lives."""
+        """Have the process drop its task; return whether it is alive."""
         with suppress(OSError):
             self._connection.send_bytes(DROP)
             return True
         return False
 
     def end(self) -> None:
-        """Let the process end as soon as it waits."""
+        """Let the process end as soon as it is idle."""
         self._connection.close()
 
     def kill(self) -> None:
@@ -279,5 +279,5 @@ class _Process:
 
 
 def exceeded(name: str, limit: str) -> InputError:
-    """Return the refusal of an input whose decoding takes more than `limit`."""
+    """Return the error for an input whose decoding exceeds `limit`."""
     return InputError(f"{name}: expected a file that decodes, got one that takes more than {limit}")

@@ -26,13 +26,13 @@ KEY_INTERVAL = 50  # frames, 2 s: how far a player may seek
 BT709 = 1  # number of that standard among FFmpeg's primaries, transfer functions and matrices
 BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no library versions in the stream
 SOUND_BIT_RATE = 96_000  # per channel
-ENCODER_THREADS = 1  # per video: videos run side by side, and slices, one per thread, cost bytes
+ENCODER_THREADS = 1  # per video: videos run in parallel anyway, and one slice per thread costs bytes
 BORDER = 8  # pixels converted around a moving rectangle: the scaler's filter reads those beside it
 # FFmpeg's default AAC search mistakes tones for noise now and then, for 40 ms; this one is 6 dB nearer to speech.
 SOUND_OPTIONS = {"aac_coder": "fast"}
 VIDEO_OPTIONS = {
     "preset": "veryfast",  # 1.7 ms per frame; "medium" takes 4.4 ms to save a tenth of the bytes
-    "tune": "zerolatency",  # every frame comes out as it goes in
+    "tune": "zerolatency",  # every frame leaves the encoder at once
     "crf": "18",
     "g": str(KEY_INTERVAL),
 }
@@ -72,7 +72,7 @@ class FragmentedMp4:
         self._frames = frames
         self._converter = _Converter(moving or (0, 0, width, height))
         self._read_sound = read_sound
-        self._encoders = av.open(io.BytesIO(), "w", format="mp4")  # only lends its streams
+        self._encoders = av.open(io.BytesIO(), "w", format="mp4")  # only its streams are used
         video = self._encoders.add_stream("libx264", rate=FRAME_RATE, options=VIDEO_OPTIONS)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.thread_count = ENCODER_THREADS
@@ -163,7 +163,7 @@ class FragmentedMp4:
 
 
 class _Converter:
-    """Brings one picture after the other from RGB to what is encoded, of which only a rectangle changes."""
+    """A converter of pictures from RGB to 4:2:0, of which only a rectangle changes."""
 
     def __init__(self, moving: tuple[int, int, int, int]) -> None:
         self._moving = moving
@@ -179,7 +179,7 @@ class _Converter:
             self._frame = _converted(picture)
             return self._frame
         part = _converted(picture[top:bottom, left:right])
-        # What lies at a cut's edge lacks its neighbours; at the picture's own edge there are none.
+        # Pixels at the edge of a cut lack their neighbours; at the picture's own edge there are none.
         cut = (
             (left and BORDER // 2, top and BORDER // 2),
             (right < width and BORDER // 2, bottom < height and BORDER // 2),
@@ -213,7 +213,7 @@ def _with_duration(file: bytes, seconds: Fraction) -> bytes:
     """Write into the header of `file` that the whole video lasts `seconds`.
 
     A header written before the frames says 0, and players then show the length of what has arrived. `mehd` (ISO/IEC
-    14496-12, 8.8.2), which is added, is read by browsers and GStreamer; the older headers are by FFmpeg while it
+    14496-12, 8.8.2), which is added, is read by browsers and GStreamer; FFmpeg reads the older headers while it
     streams. Fragments count their bytes from their own start, so the header may grow.
     """
     header = bytearray(file)

@@ -1,4 +1,4 @@
-"""Decodes an uploaded video to pictures at the rate of ours, whatever its own: one by one, never all of them."""
+"""Decoding of an uploaded video to pictures at 25 per second, whatever its own rate: one at a time."""
 
 import math
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from sadtalker_runtime.media.audio import Sound, sound_of
 from sadtalker_runtime.media.containers import opened
 from sadtalker_runtime.timing import FRAME_RATE
 
-LONGEST_SIDE = 1280  # pixels, to which larger pictures are shrunk: enough for a face to be found and read
+LONGEST_SIDE = 1280  # pixels; larger pictures are shrunk: this is enough to find and reconstruct a face
 SHORTEST_SIDE = 64  # pixels, as of a portrait
 MAX_PIXELS = 4096 * 2304  # of a picture; a decoder holds several
-ROUNDING = 0.01  # frames, by which time stamps are off
+ROUNDING = 0.01  # frames, the error of time stamps
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Video:
         width, height = frame.width * float(stream.sample_aspect_ratio or 1), frame.height
         scale = min(1.0, LONGEST_SIDE / max(width, height))
         picture = frame.reformat(max(round(width * scale), 1), max(round(height * scale), 1), "rgb24").to_ndarray()
-        return np.rot90(picture, frame.rotation // 90)  # both count counterclockwise
+        return np.rot90(picture, frame.rotation // 90)  # both are counterclockwise
 
 
 def inspect(name: str, data: bytes, max_seconds: float) -> Video:
-    """Return the first video stream in `data`; `name` is what messages call it. No picture is decoded.
+    """Return the first video stream in `data`; `name` is the input's name in messages. No picture is decoded.
 
     Raises:
         InputError: nothing FFmpeg can read, no video stream, no frames, too large or small, or too long.
@@ -81,7 +81,7 @@ def inspect(name: str, data: bytes, max_seconds: float) -> Video:
         starts, end, packets = math.inf, -math.inf, 0
         try:
             for packet in container.demux(stream):
-                if not packet.size or packet.is_discard:  # the one that flushes; frames cut off by an edit list
+                if not packet.size or packet.is_discard:  # the flushing packet; frames cut off by an edit list
                     continue
                 time = packets / _rate(stream) if packet.pts is None else float(packet.pts * packet.time_base)
                 length = float(packet.duration * packet.time_base) if packet.duration else 1 / _rate(stream)

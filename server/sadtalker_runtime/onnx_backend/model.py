@@ -53,7 +53,7 @@ class TritonPythonModel:
 
     def _answers(self, requests: list[Any]) -> list[Any]:
         if self._batches and len(requests) > 1:
-            with suppress(Exception):  # whose fault it was shows below, where each request runs alone
+            with suppress(Exception):  # each request runs alone below, which shows the one at fault
                 return self._run_joined(requests)
         return [self._run_alone(request) for request in requests]
 

@@ -70,7 +70,7 @@ def session_options(config: Config) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = _whole_number(config, "intra_op_thread_count")
     options.inter_op_num_threads = _whole_number(config, "inter_op_thread_count")
-    # Every instance is a process of its own: threads that spin while they wait take the cores from the others.
+    # Every instance is a process of its own: spinning threads would take the cores from the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
     if (mode := _whole_number(config, "execution_mode")) > 1:
@@ -144,7 +144,7 @@ def _openvino(parameters: Mapping[str, str], config: Config, device_id: str) -> 
     if unknown := parameters.keys() - {"precision"}:
         raise ValueError(f"accelerator openvino has no parameter '{unknown.pop()}': expected precision")
     precision = _choice(parameters, "precision", OPENVINO_PRECISIONS)
-    # OpenVINO's own choice is bf16 where the processor has it, and streams that split the cores: ask for neither.
+    # By default OpenVINO chooses bf16 where the processor has it, and splits the cores into streams: want neither.
     settings = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": "1"}
     if threads := _whole_number(config, "intra_op_thread_count"):
         settings["INFERENCE_NUM_THREADS"] = str(threads)

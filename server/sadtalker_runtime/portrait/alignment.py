@@ -1,4 +1,4 @@
-"""Places a face for 3-D reconstruction: weak perspective from five landmarks.
+"""Alignment of a face for 3-D reconstruction: weak perspective from five landmarks.
 
 Deng et al., "Accurate 3D Face Reconstruction with Weakly-Supervised Learning",
 https://github.com/sicxu/Deep3DFaceRecon_pytorch.

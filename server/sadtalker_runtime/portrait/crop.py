@@ -1,4 +1,4 @@
-"""Where the face is cut out of a portrait.
+"""The crop of a face from a portrait.
 
 The square is the one of FFHQ's alignment (Karras et al., "A Style-Based Generator Architecture for GANs",
 appendix C), turned with the head; like SadTalker, the picture itself is not turned: the upright box around that
@@ -54,7 +54,7 @@ def crop_geometry(points: Array, width: int, height: int, output_size: int = OUT
     across = right_eye - left_eye
     down = (left_mouth + right_mouth) / 2 - eyes
 
-    direction = across + np.array([down[1], -down[0]])  # both agree on which way the head is turned
+    direction = across + np.array([down[1], -down[0]])  # both give the head's direction
     half = max(2.0 * math.hypot(*across), 1.8 * math.hypot(*down))
     x = direction / math.hypot(*direction) * half
     y = np.array([-x[1], x[0]])

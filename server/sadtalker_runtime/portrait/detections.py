@@ -1,10 +1,10 @@
-"""From a detector's candidates to faces: the confident ones, each face once (greedy non-maximum suppression)."""
+"""Selection of faces among a detector's candidates: confidence, then greedy non-maximum suppression."""
 
 import numpy as np
 
 from sadtalker_runtime.arrays import Floats
 
-CONFIDENCE = 0.97  # with which SadTalker believes RetinaFace
+CONFIDENCE = 0.97  # SadTalker's threshold for RetinaFace
 OVERLAP = 0.4  # intersection over union of two boxes on the same face
 
 

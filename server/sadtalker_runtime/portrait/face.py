@@ -1,4 +1,4 @@
-"""A face in a picture: where it is, and which of several is meant."""
+"""A face in a picture: its place, and the choice among several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ MAIN = -1
 
 @dataclass(frozen=True)
 class Face:
-    """Where a face is, in pixels of its picture, y down."""
+    """The place of a face, in pixels of its picture, y down."""
 
     box: Array
     """float64 [4]: left, top, right, bottom."""
     landmarks: Array
     """float64 [5, 2]: left and right eye as seen in the picture, nose tip, left and right mouth corner."""
     prominence: float
-    """The main face of a picture has the largest."""
+    """Rank among the faces of a picture: the main one has the largest."""
     points68: Array | None = None
     """float64 [68, 2]: the iBUG landmarks, where they are known."""
 

@@ -1,4 +1,4 @@
-"""Finds the face that is meant, with what the server has: learned detectors where installed, else the Haar cascade."""
+"""The finder of the wanted face: learned detectors where the server has them, else OpenCV's Haar cascade."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from sadtalker_runtime.portrait.retinaface import ALIGNMENT, DETECTOR, Call, Ret
 
 
 class FaceFinder:
-    """A finder of the face that is meant in a picture. Not thread-safe.
+    """A finder of the wanted face in a picture. Not thread-safe.
 
     Args:
         call: runs a model of the server.

@@ -10,10 +10,10 @@ from sadtalker_runtime.portrait.face import Face
 
 SEARCH_SIDE = 640  # longer side of the picture that is searched, pixels
 MIN_FACE = 32  # smallest face that is looked for in it, pixels
-NEIGHBOURS = 5  # overlapping finds that make a face
+NEIGHBOURS = 5  # overlapping detections that make a face
 BORDER = 8  # pixels around it, in a second search of a picture with several faces
 LARGE_SIDE, LARGE_BORDER, LARGE_FACE = 128, 26, 48  # a second search of a picture without one, for a face that fills it
-MIN_CONFIDENCE = 2.0  # of the last cascade stage; real faces score 4 and more, chance finds 0 to 1.5
+MIN_CONFIDENCE = 2.0  # of the last cascade stage; real faces score 4 and more, false positives 0 to 1.5
 
 # Eyes, nose tip and mouth corners inside the cascade's box, as fractions of its sides: means over frontal portraits.
 MEAN_FACE = np.array([(0.305, 0.385), (0.695, 0.385), (0.5, 0.6), (0.36, 0.77), (0.64, 0.77)])
@@ -29,9 +29,9 @@ class HaarFinder:
     def faces(self, picture: Array) -> list[Face]:
         """Return the frontal faces in a picture uint8 [height, width, 3], RGB.
 
-        The main one is the most confident: the largest box is often a chance find. At the picture's edges the cascade
-        overlooks faces, as half of the boxes around them would reach beyond. So where it finds none or several, it
-        searches once more with a border around the picture.
+        The main one is the most confident: the largest box is often a false positive. At the picture's edges the
+        cascade misses faces, because half of the boxes around them would reach beyond. So where it finds none or
+        several, it searches once more with a border around the picture.
         """
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         grey, scale = _shrunk(grey, SEARCH_SIDE)

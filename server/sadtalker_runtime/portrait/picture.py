@@ -1,4 +1,4 @@
-"""Decodes an uploaded picture to RGB: size before pixels, orientation, transparency, colour modes."""
+"""Decoding of an uploaded picture to RGB: size check before pixels, orientation, transparency, colour modes."""
 
 import io
 import struct
@@ -11,9 +11,9 @@ from sadtalker_runtime.errors import InputError, excerpt
 
 MAX_PIXELS = 64_000_000
 REDUCED_PIXELS = 24_000_000
-"""Larger pictures are halved once they are decoded: no video shows a face that finely, and copies take a while."""
+"""Pixels; larger pictures are halved after decoding: no video shows a face that finely, and copies are slow."""
 MIN_SIDE = 64  # a face in fewer pixels has no mouth to animate
-MAX_ASPECT = 100  # of a side by the other; the search for a face shrinks the longer one to 640 pixels
+MAX_ASPECT = 100  # longer side by shorter; the search for a face shrinks the longer one to 640 pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # raster formats only: no interpreter behind any of them
 
 Image.MAX_IMAGE_PIXELS = None  # `decode` has its own limit, whose message names the size
@@ -53,7 +53,7 @@ def decode(data: bytes) -> Array:
             )
         try:
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)  # copies of 64 megapixels take a while
+            ImageOps.exif_transpose(image, in_place=True)  # copying 64 megapixels is slow
             rgb = _to_rgb(image)
             return np.asarray(rgb.reduce(2) if width * height > REDUCED_PIXELS else rgb)
         except _BROKEN as error:

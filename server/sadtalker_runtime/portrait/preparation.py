@@ -1,4 +1,4 @@
-"""From a picture to what the portrait networks want."""
+"""From a picture to the inputs of the portrait networks."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class PreparedPortrait:
     landmarks: Array
     """float32 [5, 2]: left and right eye, nose tip, left and right mouth corner on the face, pixels."""
     picture: Array
-    """uint8 [height, width, 3], RGB: the picture that `geometry` is about."""
+    """uint8 [height, width, 3], RGB: the resized picture of `geometry`."""
 
 
 def prepare(

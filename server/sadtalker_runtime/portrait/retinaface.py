@@ -17,7 +17,7 @@ PADDING = (123, 117, 104)  # the training pictures' mean, RGB
 FACE_SIZE = 256  # what the alignment network sees, pixels
 
 Call = Callable[..., list[Array]]
-"""Runs a model of the server: `call(model, inputs by name, *output names)` gives those outputs."""
+"""A function that runs a model of the server: `call(model, inputs by name, *output names)` returns those outputs."""
 
 
 class RetinaFinder:

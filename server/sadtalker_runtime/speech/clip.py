@@ -1,4 +1,4 @@
-"""One clip of speech: what the two speech networks are given for its frames, and what their answers make."""
+"""One clip of speech: the inputs of the two speech networks for its frames, and the use of their outputs."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ class Clip:
         return frame_count(len(self.waveform))
 
     def check_range(self, start: int, stop: int) -> None:
-        """Raise InputError unless frames [start, stop) are some of this clip's."""
+        """Raise InputError unless frames [start, stop) lie in this clip."""
         if not 0 <= start < stop <= self.frames:
             raise InputError(f"frames: expected a range within 0 to {self.frames}, got {start} to {stop}")
 
@@ -54,7 +54,7 @@ class Clip:
         return {"mel": mel_windows(self.waveform, start, stop), **guides}
 
     def guides(self, frames: int, blink: Array, reference: Array | None = None) -> dict[str, Array]:
-        """Return what `audio2exp` is told about some frames besides their speech, by tensor name.
+        """Return the inputs of `audio2exp` for some frames besides their speech, by tensor name.
 
         Args:
             blink: float32 [frames], how far the eyes are closed in each of them.

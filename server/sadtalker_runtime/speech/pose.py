@@ -1,4 +1,4 @@
-"""Head pose over a clip: which speech each 32-frame chunk sees, its latent, and smoothing over time.
+"""Head pose over a clip: the speech that each 32-frame chunk sees, its latent, and smoothing over time.
 
 Frame 0 is the reference pose itself. The network predicts the motion of frames 1, 2, ... in chunks of 32. Any
 range of frames can be worked out alone and comes out the same as within the whole clip.

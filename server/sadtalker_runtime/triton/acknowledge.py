@@ -1,8 +1,8 @@
 """The model `acknowledge`: says to the model `sadtalker` how much of a video its listener has read.
 
-It is a model of its own because it has other inputs and no answer, and one in the same stream because behind a load
-balancer only the stream leads to the server that makes the video. The two processes are children of one tritonserver; a
-datagram socket that is named after it joins them and leaves nothing on any disk.
+It is a model of its own because it has other inputs and no answer. Its requests come in the video's own stream because
+behind a load balancer only that stream leads to the server that makes the video. The two processes are children of one
+tritonserver; a datagram socket that is named after it joins them and leaves nothing on any disk.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ LONGEST_ID = 256  # characters of a video's request id
 
 
 class TritonPythonModel:
-    """Passes acknowledgements on. Decoupled, and so without a response in the caller's stream."""
+    """The forwarder of acknowledgements. Decoupled, and so without a response in the caller's stream."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the socket."""
@@ -47,7 +47,7 @@ class Acknowledgements:
     """The receiving end, for an event loop to watch.
 
     Args:
-        heard: is called with a video's request id and the number of frames that its listener has.
+        heard: called with a video's request id and the number of frames that its listener has.
     """
 
     def __init__(self, heard: Callable[[str, int], None]) -> None:
@@ -60,7 +60,7 @@ class Acknowledgements:
         return self._socket.fileno()
 
     def receive(self) -> None:
-        """Hand on all messages that are there."""
+        """Pass on all messages that have arrived."""
         with suppress(BlockingIOError):
             while True:
                 message = json.loads(self._socket.recv(LONGEST))
@@ -72,7 +72,7 @@ class Acknowledgements:
 
 
 def _address() -> bytes:
-    """Return a name in Linux's abstract namespace that only the children of one tritonserver come to."""
+    """Return a name in Linux's abstract namespace that the children of one tritonserver share."""
     parent = os.getppid()
     started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
     namespace = Path("/proc/self/ns/pid").stat().st_ino

@@ -13,7 +13,7 @@ from sadtalker_runtime.triton.calls import call
 from sadtalker_runtime.triton.responses import error_response
 from sadtalker_runtime.triton.tracing import tracing
 
-STEP = 128  # frames that are worked out at once: what audio2exp takes in one batch
+STEP = 128  # frames that are computed at once: the batch size of audio2exp
 
 
 class TritonPythonModel:
@@ -32,7 +32,7 @@ async def _answer(request: Any) -> Any:
     try:
         with tracing().execution("audio2coeff", request):
             coefficients = await _clip_coefficients(request)
-    except Exception as error:  # one request's trouble must not become that of its batch
+    except Exception as error:  # a request must not fail the others in its batch
         return error_response("audio2coeff", error)
     return pb_utils.InferenceResponse([pb_utils.Tensor("coefficients", coefficients)])
 

@@ -10,8 +10,8 @@ from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.errors import UNAVAILABLE, CallError
 from sadtalker_runtime.triton.tracing import tracing
 
-_ROUTE = re.compile(r"^(in ensemble '[^']*', )+")  # what Triton puts before the words of a model
-_FULL = "shared memory pool"  # in what Triton says when /dev/shm is full; it goes on to name a region of its own
+_ROUTE = re.compile(r"^(in ensemble '[^']*', )+")  # Triton's prefix to a model's message
+_FULL = "shared memory pool"  # in Triton's message when /dev/shm is full; it goes on to name a region of its own
 
 
 async def call(model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
@@ -25,7 +25,7 @@ async def call(model: str, inputs: dict[str, Array], *outputs: str) -> list[Arra
 
 
 def call_blocking(model: str, inputs: dict[str, Array], *outputs: str) -> list[Array]:
-    """Run `model` as `call` does, for models that are no coroutines."""
+    """Run `model` as `call` does, for callers that are not coroutines."""
     with tracing().call(model) as parameters:
         return _results(_request(model, inputs, outputs, parameters).exec(), outputs)
 

@@ -1,4 +1,4 @@
-"""Reads a request's tensors; what is larger than it may be is refused before it is copied or decoded."""
+"""Reading of a request's tensors; those beyond a limit are refused before they are copied or decoded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,12 +10,12 @@ MEGABYTE = 10**6
 FILES = {"image": "image", "photos": "image", "audio": "audio"} | dict.fromkeys(
     ("driving", "pose_reference", "blink_reference"), "video"
 )
-"""Inputs that are files, and whose limit holds for them."""
+"""Inputs that are files, with the kind of file whose limit holds for them."""
 SPEECH = dict.fromkeys(("pcm", "samples"), "speech")
 """Inputs that are pieces of speech, which stay arrays however short they are."""
 
 MISSING_IMAGE = "image: expected an encoded picture, got a request without this input"
-"""Said of requests that Triton lets pass, as it does not count inputs where some are optional."""
+"""The message for requests that Triton lets pass because it does not count inputs where some are optional."""
 
 
 class FileLimits:
@@ -29,7 +29,7 @@ class FileLimits:
         }
 
     def check(self, name: str, size: int, called: str | None = None) -> None:
-        """Raise InputError where `size` bytes are too many for the input `name`; the message calls it `called`."""
+        """Raise InputError where `size` bytes are too many for the input `name`; the message names it `called`."""
         most = self._megabytes[name]
         if size > most * MEGABYTE:
             raise InputError(f"{called or name}: expected at most {most:g} MB, got {size / MEGABYTE:.1f} MB")

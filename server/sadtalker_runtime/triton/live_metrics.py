@@ -30,7 +30,7 @@ class LiveMetrics:
         self._sessions.increment(1)
 
     def session_ended(self, outcome: str) -> None:
-        """Count a finished one; `outcome` is one of OUTCOMES."""
+        """Count a finished session; `outcome` is one of OUTCOMES."""
         self._sessions.increment(-1)
         self._ended[outcome].increment(1)
 

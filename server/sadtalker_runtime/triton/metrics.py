@@ -20,7 +20,7 @@ REAL_TIME_FACTORS = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 class Metrics:
     """Counters, gauges and histograms of one model instance; their names start with `sadtalker_`.
 
-    Never to be changed in a model's `execute`: beside changes in another thread, that crashes tritonserver 2.51.
+    Must not be changed in a model's `execute`: changes in two threads at once crash tritonserver 2.51.
     """
 
     def __init__(self) -> None:
@@ -75,21 +75,21 @@ class Metrics:
         self._frames.increment(frames)
 
     def video_waits(self) -> None:
-        """Count a video in that has no place yet."""
+        """Count a video that begins to wait for a place."""
         self._waiting.increment(1)
 
     def video_turned_away(self, reason: str) -> None:
-        """Count a waiting one out that gets no place; `reason` is one of places.REASONS."""
+        """Count a waiting video that is turned away; `reason` is one of places.REASONS."""
         self._turned_away[reason].increment(1)
         self._waiting.increment(-1)
 
     def video_admitted(self) -> None:
-        """Count a waiting one as being made; both for an instant, so that there is none in which it is neither."""
+        """Count a waiting video as being made; for an instant as both, so that it is never counted as neither."""
         self._in_flight.increment(1)
         self._waiting.increment(-1)
 
     def video_ended(self, outcome: str) -> None:
-        """Count a finished one; `outcome` is one of OUTCOMES."""
+        """Count a finished video; `outcome` is one of OUTCOMES."""
         self._in_flight.increment(-1)
         self._videos[outcome].increment(1)
 

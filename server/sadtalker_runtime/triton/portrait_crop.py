@@ -1,4 +1,4 @@
-"""The model `portrait_crop`: encoded pictures in, cut-out and aligned faces out."""
+"""The model `portrait_crop`: picture files in, cropped and aligned faces out."""
 
 import json
 from dataclasses import fields
@@ -43,7 +43,7 @@ class TritonPythonModel:
         try:
             with self._tracing.execution("portrait_crop", request):
                 portraits = self._portraits(request)
-        except Exception as error:  # one request's trouble must not become that of its batch
+        except Exception as error:  # a request must not fail the others in its batch
             return error_response("portrait_crop", error)
         return pb_utils.InferenceResponse(
             [

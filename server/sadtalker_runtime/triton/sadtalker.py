@@ -37,20 +37,20 @@ from sadtalker_runtime.version import check_version
 
 CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "stalled": "CANCELLED", "failed": "INTERNAL"}
 STALLED = "ABORTED: "
-"""Begins the message of a video that was given up because its listener did not read."""
+"""Prefix of the message of a video that was given up because its listener did not read."""
 OPTIONS = tuple(field.name for field in fields(Options))
-ORDERS = {  # of the launcher, to refuse new videos; with what their callers are told
+ORDERS = {  # of the launcher, to refuse new videos; with the message to their callers
     "draining": "UNAVAILABLE: the server is stopping, try another",
     "stopping": "UNAVAILABLE: the server is stopping, try another",
     "broken": "UNAVAILABLE: a process of the server died, try another",
 }
-DEAD = "is not healthy"  # in what Triton answers for a model whose process died: the launcher has seen it, too
+DEAD = "is not healthy"  # in Triton's answer for a model whose process died; the launcher has noticed it, too
 ENDING = ("stopping", "broken")  # those that also end the videos being made
 ORDER_POLL_SECONDS = 0.5
 
 
 class TritonPythonModel:
-    """The talking head. Every request gets fragments and a final flag with the last, or one error with it."""
+    """The talking head. Every request gets fragments, the last with the final flag, or one error with that flag."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the limits from the configuration's parameters and start the event loop of the videos."""
@@ -117,7 +117,7 @@ class TritonPythonModel:
     async def _admit(
         self, sender: Any, inputs: dict[str, Any], record: VideoRecord, context: str | None, timeout: float
     ) -> None:
-        """Make a video once there is a place for it, within `timeout` seconds (0: at any time), or say why not."""
+        """Make a video once a place is free, within `timeout` seconds (0: no limit), or answer with the refusal."""
         self._metrics.video_waits()
         try:
             await self._places.enter(timeout, sender.is_cancelled)
@@ -149,7 +149,7 @@ class TritonPythonModel:
             listener.acknowledge(frames_done)
 
     async def _obey(self) -> None:
-        """Turn away who waits once the launcher says so, and end the videos being made: their networks may be dead."""
+        """Obey the launcher: turn away waiting videos, and end those being made, as their networks may be dead."""
         while True:
             await asyncio.sleep(ORDER_POLL_SECONDS)
             order = launcher_order()
@@ -164,7 +164,7 @@ class TritonPythonModel:
         sender.send(failure(message, code), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
     def _write(self, record: VideoRecord, outcome: str, message: str | None) -> None:
-        """Write the video's line of the log."""
+        """Write the video's log line."""
         video_record.write(record.fields(outcome, message), self._log_format)
 
     async def _answer(self, sender: Any, inputs: dict[str, Any], record: VideoRecord, context: str | None) -> None:
@@ -246,7 +246,7 @@ class TritonPythonModel:
 
 
 def launcher_order() -> str | None:
-    """Return what the launcher wants, one of ORDERS; None: go on."""
+    """Return the launcher's order, one of ORDERS; None where there is none."""
     file = os.environ.get("SADTALKER_DRAIN_FILE")
     try:
         order = Path(file).read_text() if file else ""

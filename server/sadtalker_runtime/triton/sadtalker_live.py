@@ -1,4 +1,4 @@
-"""The model `sadtalker_live`: requests of a sequence become what is said to a session, its frames responses.
+"""The model `sadtalker_live`: requests of a sequence are speech and controls of a session, responses its frames.
 
 A session's responses all answer its first request, which stays open; Triton's sequence batcher gives the next ones to
 the model meanwhile. Sessions run as coroutines of one event loop in a thread of its own.
@@ -42,7 +42,7 @@ CODES = {"refused": "INVALID_ARG", "cancelled": "CANCELLED", "failed": "INTERNAL
 
 @dataclass
 class _Open:
-    """A session that goes on."""
+    """A running session."""
 
     session: LiveSession
     sender: Any
@@ -85,12 +85,12 @@ class TritonPythonModel:
         self._thread.start()
 
     def execute(self, requests: list[Any]) -> None:
-        """Say to each request's session what it brings, in order."""
+        """Pass each request's speech and controls to its session, in order."""
         for request in requests:
             sender, number, flags = request.get_response_sender(), request.correlation_id(), request.flags()
             try:
                 inputs = read_tensors(request, self._file_limits)
-            except InputError as error:  # a session that goes on is left as it is
+            except InputError as error:  # the session itself goes on
                 self._loop.call_soon_threadsafe(self._reply, sender, failure(f"{REFUSED}{error}", "INVALID_ARG"))
                 continue
             self._loop.call_soon_threadsafe(self._take, sender, number, flags, inputs)
@@ -222,7 +222,7 @@ class TritonPythonModel:
         looked = time.monotonic()
 
         def gone() -> bool:
-            """Return whether nobody listens any more, or the launcher ends the sessions (looked up twice a second)."""
+            """Return whether the caller has left or the launcher ends the sessions (checked twice a second)."""
             nonlocal looked
             if time.monotonic() - looked > ORDER_POLL_SECONDS:
                 looked = time.monotonic()
@@ -247,7 +247,7 @@ class TritonPythonModel:
 
 
 class _UnavailableError(RuntimeError):
-    """There is no room for another session."""
+    """The server runs as many sessions as it may."""
 
 
 def _response(frame: Frame, video: bytes, muxed: bool, size: tuple[int, int], encoding: float) -> Any:

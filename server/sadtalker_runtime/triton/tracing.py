@@ -94,7 +94,7 @@ class Tracing:
             yield
 
     def close(self) -> None:
-        """Send what has not been sent."""
+        """Send the spans that have not been sent."""
         if self._provider is not None:
             self._provider.shutdown()
 

@@ -1,4 +1,4 @@
-"""One line in the server's log for every video: who asked, how it ended, how long its stages took.
+"""One line in the server's log for every video: its request id, its outcome, how long its stages took.
 
 Lines go straight to the process's standard output, which is tritonserver's: Triton's own logger would quote them.
 SADTALKER_VIDEO_LOG chooses between `json` (the default), `text` and `off`.
@@ -23,7 +23,7 @@ class VideoRecord:
     """Facts about one video while it is made."""
 
     request_id: str = ""
-    """As the client has set it."""
+    """The request id that the client set."""
     input_bytes: dict[str, int] = field(default_factory=dict)
     """Size of every file that came with the request, by the input's name."""
     waited: float = 0.0
@@ -39,17 +39,17 @@ class VideoRecord:
     _start: float = field(default_factory=time.perf_counter)
 
     def admitted(self) -> None:
-        """Take note that the video got its place: the work begins."""
+        """Note that the video got its place: the work begins."""
         now = time.perf_counter()
         self.waited, self._start = now - self._start, now
 
     @property
     def seconds(self) -> float:
-        """Return how long the video has been in the making."""
+        """Return how long work on the video has taken so far."""
         return time.perf_counter() - self._start
 
     def fields(self, outcome: str, reason: str | None) -> dict[str, object]:
-        """Return what is logged; `reason` is the error's message, of which what the caller sent is left out."""
+        """Return the logged fields; `reason` is the error's message, without any input of the caller."""
         rounded = {name: round(seconds, 3) for name, seconds in self.stages.items()}
         line: dict[str, object] = {
             "event": "video",
@@ -75,7 +75,7 @@ _current: ContextVar[VideoRecord | None] = ContextVar("video", default=None)
 
 @contextmanager
 def recording(record: VideoRecord) -> Iterator[None]:
-    """Make `record` the one that this task and the tasks it starts add to."""
+    """Let this task and the tasks it starts add to `record`."""
     token = _current.set(record)
     try:
         yield
