@@ -2,8 +2,8 @@
 
 Attacks a fresh embedded server on loopback, over tiny networks, step by step: files, options, both ports, uploads,
 slow refusals, overload, cancels, slow readers and writers, kills. After every step a valid request has to be served,
-readiness to be true, and memory to be bounded. Prints a table, writes benchmarks/results/attack.json; exits 1 at a
-finding.
+readiness to be true, and memory to be bounded. Prints a table, writes benchmarks/results/attack.json; exits with 1
+after a finding.
 """
 
 import argparse
@@ -36,11 +36,11 @@ from slow_refusals import refused, slow_requests
 from tritonclient.utils import InferenceServerException
 
 RESULT = Path(__file__).resolve().parent / "results" / "attack.json"
-MOST_SHARED_MB = 1500.0  # the largest uploads of each kind lie there for an instant, and what they took is kept
+MOST_SHARED_MB = 1500.0  # the largest uploads of each kind lie there briefly, and their regions are kept
 MOST_PROCESS_MB = 1000.0  # private
 OPTION_REQUESTS, CANCELS, OVERLOAD = 220, 30, 90
 OVERLOAD_PATIENCE_SECONDS = 600.0  # for 80 videos on a busy machine
-UPLOAD_GROWTH_MB = 150.0  # of a second round of the same uploads; buffers of the first are used again
+UPLOAD_GROWTH_MB = 150.0  # of a second round of the same uploads, which reuses the buffers of the first
 SLOW_SECONDS = 8.0
 
 
@@ -94,14 +94,14 @@ def attack_options(server: Server, step: Step, seed: int) -> None:
 
 
 def attack_http(server: Server, step: Step, seed: int) -> None:
-    """Send HTTP that Triton's own front end would have died of, and noise."""
+    """Send HTTP requests that crash Triton's own front end, and noise."""
     for name, request in http_probes(seed).items():
         harmless = refused_or_harmless(server, request)
         step.count("harmless" if harmless else "finding", None if harmless else name)
 
 
 def attack_grpc(server: Server, step: Step, seed: int) -> None:
-    """Call what a key protects, models that are not there, and models with tensors that they do not take."""
+    """Call protected methods, unknown models, and models with wrong tensors."""
     for name, probe in grpc_probes(seed).items():
         with triton.InferenceServerClient(server.grpc_url) as client:
             try:
@@ -112,7 +112,7 @@ def attack_grpc(server: Server, step: Step, seed: int) -> None:
 
 
 def attack_uploads(server: Server, step: Step, seed: int) -> None:
-    """Send more than the limits, twice: shared memory takes the largest and stays so, all else is given back."""
+    """Exceed the limits, twice: shared memory grows to the largest upload, and all other memory is returned."""
     held = []
     for _ in range(2):
         for name, megabytes in (("image", 33), ("image", 150), ("audio", 300), ("driving", 520)):
@@ -126,7 +126,7 @@ def attack_uploads(server: Server, step: Step, seed: int) -> None:
 
 
 def attack_patience(server: Server, step: Step, seed: int) -> None:
-    """Send what takes long to be refused."""
+    """Send requests that take long to be refused."""
     for name, (inputs, beginning) in slow_requests().items():
         clock, processor, message = refused(server, inputs)
         step.count(f"{name}: {clock:.1f} s, {processor:.1f} s of processor time")
@@ -156,7 +156,7 @@ def attack_by_sloth(server: Server, step: Step, seed: int) -> None:
     opened = slow_writers(server, 100, SLOW_SECONDS)
     stop = threading.Event()
     clients = []
-    for _ in range(4):  # a callback that waits keeps its client from reading
+    for _ in range(4):  # a blocked callback keeps its client from reading
         client = triton.InferenceServerClient(server.grpc_url)
         client.start_stream(lambda result, error: stop.wait(60))
         tensors = []
@@ -197,7 +197,7 @@ def attack_decoders(server: Server, step: Step, seed: int) -> None:
 
 
 def attack_processes(server: Server, step: Step, seed: int) -> None:
-    """Kill a model's process, or tritonserver, during a video: the caller is told and the server serves again."""
+    """Kill a model's process, or tritonserver, during a video: the caller gets an error and the server recovers."""
     for victim in ("sadtalker", "portrait_crop", "tritonserver"):
         stubs = {stub.model: stub.pid for stub in find_stubs(server.pid)}
         idle = Request(victim, {"image": valid_request()["image"], "idle": np.array([[30]], np.float32)})
@@ -216,7 +216,7 @@ def attack_processes(server: Server, step: Step, seed: int) -> None:
 
 
 def _outcome_of_broken(url: str, request: Request) -> bool:
-    """Return whether a caller is told anything, be it that the connection broke."""
+    """Return whether a caller gets any error, a broken connection included."""
     return try_request(url, request, patience=60).ended != "unanswered"
 
 
@@ -252,7 +252,7 @@ STEPS: dict[str, Callable[[Server, Step, int], None]] = {
 
 
 def run_step(server: Server, name: str, seed: int) -> Step:
-    """Make one attack, then look whether the server still serves."""
+    """Make one attack, then check whether the server still serves."""
     step, start = Step(name), time.monotonic()
     try:
         STEPS[name](server, step, seed)

@@ -1,4 +1,4 @@
-"""A server under attack: over tiny networks, with what it holds and whether it still serves."""
+"""A server under attack: tiny networks, its memory, and whether it still serves."""
 
 import shutil
 import threading
@@ -56,7 +56,7 @@ def memory(server: Server) -> dict[str, float]:
     models = {stub.pid: stub.model for stub in find_stubs(server.pid)}
     found: dict[str, float] = defaultdict(float, {"tritonserver": proc_field(server.pid, "status", "RssAnon")})
     for process in psutil.Process(server.pid).children(recursive=True):
-        with suppress(OSError, ValueError):  # it has ended; a zombie's memory has no size
+        with suppress(OSError, ValueError):  # the process has ended, or is a zombie without memory
             found[models.get(process.pid, "decoders")] += proc_field(process.pid, "status", "RssAnon")
     found["/dev/shm"] = shared_memory(server)
     return dict(found)
@@ -84,14 +84,14 @@ class MemoryWatch:
     megabytes: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, seconds: float, held: dict[str, float]) -> None:
-        """Add a sample; a name that is not in it holds nothing."""
+        """Add a sample; a process that is missing in it counts as 0."""
         for name in {*self.megabytes, *held}:
             series = self.megabytes.setdefault(name, [0.0] * len(self.seconds))
             series.append(round(held.get(name, 0.0), 1))
         self.seconds.append(round(seconds, 1))
 
     def peak(self, name: str) -> float:
-        """Return the most that was held."""
+        """Return the maximum of every process."""
         return max(self.megabytes[name], default=0.0)
 
 

@@ -67,7 +67,7 @@ def main() -> int:
         **{variant: gflop_per_frame(repository, variant) for variant in args.variants},
     }
     speech = long_speech_frames(args.frames)
-    del networks  # official networks fill gigabytes: whatever runs, runs alone
+    del networks  # official networks take gigabytes: only one thing runs at a time
     result["end_to_end"] = end_to_end(repository, speech, args)
     fastest = args.variants[-1]
     serving: dict[str, object] = {"variant": fastest}
@@ -190,7 +190,7 @@ def first_fragments(server: Server) -> dict[str, float]:
         with SadTalkerClient(server.grpc_url) as client, client.animate(portrait(seed), long_speech(seconds)) as video:
             next(video)
             found[f"{seconds}_s"] = round(time.perf_counter() - start, 3)
-        animate(server, portrait(seed), one_chunk)  # queues behind the chunks that were already with Triton
+        animate(server, portrait(seed), one_chunk)  # waits behind the chunks that Triton already has
     before = model_seconds(server)
     start = time.perf_counter()
     animate(server, portrait(102), one_chunk)
@@ -226,7 +226,7 @@ def triton_over_bare(server: Server, repository: Path, runs: int = 3) -> dict[st
     client = triton.InferenceServerClient(server.grpc_url)
     config = client.get_model_config("face_renderer", headers=server.admin_headers, as_json=True)["config"]
     for tensor in (*config["input"], *config["output"]):
-        tensor["dims"] = list(map(int, tensor["dims"]))  # as JSON has them, 64-bit numbers are texts
+        tensor["dims"] = list(map(int, tensor["dims"]))  # 64-bit numbers are strings in JSON
     file = config.get("default_model_filename") or "model.onnx"
     session = open_session(repository / "face_renderer" / "1" / file, config, "CPU", "0")
     tensors = []

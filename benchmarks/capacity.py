@@ -1,13 +1,13 @@
-"""How many GPUs for how many live videos, at what price: `python benchmarks/capacity.py --measured perf_....json`.
+"""GPUs and cost for a number of live videos: `python benchmarks/capacity.py --measured perf_....json`.
 
 A node is what `benchmarks/perf.py` measured of it (any hardware: perf.py has --url), or, with --frames-per-second, an
 assumption, and then every figure below is one. Measured nodes are simulated with 1, 2 and 4 clients first, from the
 times of their stages, and compared with what the same clients really got.
 
 Assumptions: videos arrive at random (Poisson) and keep a place for as long as they last, which is geometric; every GPU
-is alike and takes as many videos as it renders at 25 frames a second; who finds no place waits in the order of arrival;
-a GPU is paid from its order to the end of its last video; prices are given, not known; nothing fails.
-Writes benchmarks/results/capacity_<name>.json and .png.
+is alike and takes as many videos as it renders at 25 frames a second; a video that finds no place waits in the order of
+arrival; a GPU is paid from its order to the end of its last video; prices are given, not known; nothing fails. Writes
+benchmarks/results/capacity_<name>.json and .png.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Measures what decoding in processes of their own costs: the same work here and there, in turns, as a ratio.
+"""Measures the cost of decoding in separate processes: the same work in this process and in others, in turns.
 
     python benchmarks/decoders.py [--rounds N]
 
-"Here" are the pure functions in this process, as a server without isolation would call them; "there" are the same
+"Here" are the plain functions in this process, as a server without isolation would call them; "there" are the same
 functions behind `Decoders`. Prints a table and writes benchmarks/results/decoders.json. Times are medians over the
 rounds; memory is what the processes have to themselves (USS) before they have worked.
 """

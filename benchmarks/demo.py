@@ -1,4 +1,4 @@
-"""How near the demo is to playing live: `python benchmarks/demo.py`.
+"""The real-time factor of the demo: `python benchmarks/demo.py`.
 
 One server for every variant, all over one repository with the demo's networks. In turn each animates the example
 portrait with the example speech, as `make demo` does, first a face that it has never seen, then one that it knows. The

@@ -29,7 +29,7 @@ Probe = Callable[[triton.InferenceServerClient], object]
 
 
 def http_probes(seed: int) -> dict[str, bytes]:
-    """Return requests by name; none may do more than get an answer."""
+    """Return requests by name; none may have any effect but an answer."""
     random = np.random.default_rng(seed)
     nested = b"[" * 200_000
     probes = {f"nested JSON to {path}": _post(path, nested, f"Content-Length: {len(nested)}") for path in TRITON_PATHS}
@@ -113,7 +113,7 @@ def _tensor(name: str, value: np.ndarray) -> triton.InferInput:
 
 
 def slow_writers(server: Server, connections: int, seconds: float) -> list[socket.socket]:
-    """Open connections to both ports that begin a request, and dribble on for a while; returns them, still open."""
+    """Open connections to both ports that begin a request and send it byte by byte; return them, still open."""
     opened = []
     for number in range(connections):
         url = urlparse(server.http_url if number % 2 else f"//{server.grpc_url}")

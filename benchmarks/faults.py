@@ -1,4 +1,4 @@
-"""Faults: what dies, what the caller of a running video sees, and how long until the server serves again.
+"""Faults: which process dies, what the caller of a running video sees, and the time to recovery.
 
 `python benchmarks/faults.py` starts `sadtalker-server --restart=always` over the exported networks once for each fault,
 begins a video, and kills something. Writes benchmarks/results/faults.json; exits 1 if a caller was left hanging.
@@ -143,7 +143,7 @@ def victim(name: str, launcher: Launcher) -> tuple[int, signal.Signals]:
     if name == "tritonserver":
         return tritonserver.pid, signal.SIGKILL
     stubs = find_stubs(tritonserver.pid)
-    if name == "largest":  # whom the kernel's OOM killer would choose
+    if name == "largest":  # the choice of the kernel's OOM killer
         return max((stub.pid for stub in stubs), key=lambda pid: psutil.Process(pid).memory_info().rss), signal.SIGKILL
     return next(stub.pid for stub in stubs if stub.model == name), signal.SIGKILL
 

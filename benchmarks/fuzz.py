@@ -1,8 +1,8 @@
-"""Fuzzes what reads callers' files, guided by coverage: `python benchmarks/fuzz.py [--minutes 10] [--target NAME]`.
+"""Fuzzes the readers of callers' files, guided by coverage: `python benchmarks/fuzz.py [--minutes 10] [--target NAME]`.
 
 libFuzzer, by way of atheris, runs each target in a process of its own, with limits on memory and time, from the valid
-files of the corpus on. It sees which lines of our Python are reached; FFmpeg and Pillow are not instrumented. What
-crashes, hangs or raises anything but InputError is kept in out/fuzz/<target>/ and makes the exit code 1.
+files of the corpus on. It sees which lines of our Python are reached; FFmpeg and Pillow are not instrumented. Inputs
+that crash, hang or raise anything but InputError are kept in out/fuzz/<target>/ and make the exit code 1.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Targets of fuzzing: the functions that read what callers sent, each with the valid files that it begins with."""
+"""Fuzz targets: the functions that read callers' input, each with its corpus of valid files."""
 
 import struct
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def read_recording(data: bytes) -> None:
 
 
 def read_video(data: bytes) -> None:
-    """Look a video over and decode some of its pictures."""
+    """Inspect a video and decode some of its pictures."""
     found = video.inspect("driving", data, SECONDS)
     with closing(found.pictures()) as pictures:
         for _, shown in zip(range(MOST_PICTURES), pictures, strict=False):
@@ -76,7 +76,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def corpus(target: str) -> list[bytes]:
-    """Return the valid files that a target begins with."""
+    """Return the corpus of a target: valid files."""
     if target == "options":
         return [bytes([1 << index % 8 if index // 8 == byte else 0 for byte in range(3)]) for index in range(23)]
     valid = {"picture": hostile.valid_pictures, "recording": hostile.valid_recordings, "video": hostile.valid_videos}

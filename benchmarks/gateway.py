@@ -94,7 +94,7 @@ class Page:
             raise RuntimeError(f"no idle loop: {self.js('document.body.innerText')}")
 
     def say(self, text: str, quality: str, limit: float) -> dict[str, float | None]:
-        """Have a text said, for so many seconds at most; return the page's times."""
+        """Have the page say a text, for at most so many seconds; return the page's times."""
         before = self.js("document.querySelectorAll('#history li').length")
         self._driver.execute_script(
             "delete document.body.dataset.first; delete document.body.dataset.received;"

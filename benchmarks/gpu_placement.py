@@ -2,7 +2,7 @@
 
 Every network of a model repository runs once under ONNX Runtime's profiler, which tells the execution provider of each
 node. A node that computes on the processor instead of the GPU is a fallback: it copies tensors there and back, often
-without a word. Only what works on shapes belongs on the processor. Then each batch size is timed, copies included.
+silently. Only operations on shapes belong on the processor. Then each batch size is timed, copies included.
 """
 
 import argparse
@@ -33,7 +33,7 @@ SHAPES = {"Shape", "Gather", "Unsqueeze", "Squeeze", "Concat", "Slice", "Cast", 
 }
 """Operators that ONNX Runtime keeps on the processor where they compute shapes; on tensors they count as fallbacks."""
 SHAPE_ELEMENTS = 64
-"""No shape, and nothing that is computed from a few, has more numbers."""
+"""The most elements of a shape, or of a result computed from shapes."""
 COPIES = {"MemcpyToHost", "MemcpyFromHost"}
 
 
@@ -81,7 +81,7 @@ def profile(path: Path, provider: str, feed: Mapping[str, Any]) -> dict[str, Any
 
 
 def open_session(path: Path, provider: str, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """Return a session that runs on a provider, or raise `UsageError`: it never changes to another by itself."""
+    """Return a session that runs on a provider, or raise `UsageError`: it never falls back to another."""
     if provider not in onnxruntime.get_available_providers():
         found = ", ".join(onnxruntime.get_available_providers())
         raise UsageError(f"expected an onnxruntime {onnxruntime.__version__} with {provider}, found {found}")

@@ -4,8 +4,9 @@ Makes videos with the real animator, blending and encoder, but with networks tha
 the host's: the same event loop and threads as in the model. Videos run side by side; frames per second of all, divided
 by 25, are the streams the process carries in real time. Processor time per frame says the same of a busy machine.
 Measured in turns: one process on all cores and on one; half the videos in each of two processes, which would be faster
-if Python's lock were the limit; x264 with two threads per video; whole pictures converted for the encoder, as was done
-before only what moves is. Ratios are to the first, within each run; medians count. Writes benchmarks/results/host.json.
+if Python's global lock were the limit; x264 with two threads per video; whole pictures converted for the encoder, as
+was done before only what moves is. Ratios are to the first, within each run; medians count. Writes
+benchmarks/results/host.json.
 """
 
 import argparse
@@ -101,7 +102,7 @@ class InstantNetworks:
 
 
 class Unobserved:
-    """An observer that is not interested."""
+    """An observer that ignores all events."""
 
     def stage(self, name: str) -> nullcontext[None]:
         return nullcontext()
@@ -112,7 +113,7 @@ class Unobserved:
 
 
 class Figures(NamedTuple):
-    """The outcome of a way."""
+    """The result of one way to share the work."""
 
     frames_per_second: float
     cpu_ms_per_frame: float
@@ -154,7 +155,7 @@ def in_a_process(streams: int, seconds: float, full: bool, way: Way) -> Figures:
 
 @contextmanager
 def converting_whole_pictures() -> Iterator[None]:
-    """Keep from the encoder what moves, so that all is converted."""
+    """Hide from the encoder which rectangle moves, so that whole pictures are converted."""
     real = FragmentedMp4.__init__
 
     def initialize(self: FragmentedMp4, *arguments: Any, **named: Any) -> None:

@@ -1,4 +1,4 @@
-"""A corpus of hostile files, made by code from a seed: damaged, contradicting themselves, or larger than they look."""
+"""A corpus of hostile files, generated from a seed: damaged, inconsistent, or larger than they look."""
 
 import io
 import struct
@@ -141,7 +141,7 @@ def unknown_codec(kind: str) -> bytes:
 
 
 def mutations(data: bytes, seed: int) -> Iterator[bytes]:
-    """Yield copies that are cut off, or in which some bytes, mostly of the header, are others."""
+    """Yield copies that are truncated, or in which some bytes, mostly of the header, are changed."""
     random = np.random.default_rng(seed)
     for index in range(MUTATIONS):
         damaged = bytearray(data)

@@ -11,7 +11,7 @@ from raw_requests import UnansweredError, send, text
 from tritonclient.utils import InferenceServerException
 
 OWN_WORDS = ("INVALID_ARGUMENT: ", "UNAVAILABLE: ", "ABORTED: ")
-TRITON_WORDS = (  # of what Triton refuses itself, before or instead of the model
+TRITON_WORDS = (  # in messages of Triton itself, before or instead of the model's
     "[request id: ",  # begins what it says of tensors that do not fit the configuration
     "timeout expired",
     "Exceeds maximum queue size",
@@ -41,7 +41,7 @@ OPTIONS: Mapping[str, type] = {
 
 @dataclass(frozen=True)
 class Request:
-    """A request to the model `sadtalker`, and what it is for."""
+    """A request to the model `sadtalker`, with its purpose."""
 
     kind: str
     inputs: dict[str, np.ndarray]
@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def is_finding(self) -> bool:
-        """Whether this must not happen."""
+        """Whether this is a finding."""
         return self.ended not in ("served", "cancelled", "refused")
 
 

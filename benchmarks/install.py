@@ -3,8 +3,8 @@
     python benchmarks/install.py [--seconds-only | --sizes-only]
 
 Sizes are those of the files that pip would download (`pip install --dry-run --report`, then each file's length), in an
-empty environment. Seconds are one `make demo` in a clone of the committed tree, without pip's cache; its steps are told
-apart, because that of the packages depends on the network. Writes benchmarks/results/install.json.
+empty environment. Seconds are one `make demo` in a clone of the committed tree, without pip's cache; its steps are
+timed separately, because that of the packages depends on the network. Writes benchmarks/results/install.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Live sessions through the client: what the machine can, and how a session of a minute keeps its times."""
+"""Live sessions through the client: the machine's speed, and the timing of a session of a minute."""
 
 import asyncio
 import time
@@ -47,7 +47,7 @@ async def measure_realtime(url: str, portrait: Path, speech: Speech, seconds: fl
             if len(frames) == LISTENING:
                 talking = asyncio.create_task(_talk(session, said))
             if talking and talking.done():
-                talking.result()  # what it failed with, rather than waiting for an end that nobody asks for
+                talking.result()  # raise its error instead of waiting for an end that will not come
         if talking:
             await talking
     spoken = [frame for frame in frames if frame.latency]

@@ -2,8 +2,8 @@
 
 Sends random requests from a seed, one after the other per worker: valid ones, hostile files, options of every kind,
 cancels and time-outs. Samples the private memory of every process and the server's regions in /dev/shm. Writes
-benchmarks/results/mixed_soak.json and .png; exits 1 at a finding: a request that hangs, one that is valid and not
-served, an error that blames the server, or more memory in the last quarter than in the second plus the limit.
+benchmarks/results/mixed_soak.json and .png; exits with 1 after a finding: a request that hangs, a valid one that is
+not served, an internal error, or more memory in the last quarter than in the second plus the limit.
 """
 
 import argparse

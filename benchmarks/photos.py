@@ -1,4 +1,4 @@
-"""The worth of several photos of one person, by the demo's weights on procedural faces: `python benchmarks/photos.py`.
+"""Several photos of one person, measured with the demo's weights on procedural faces: `python benchmarks/photos.py`.
 
 Every held-out person sits for four photos: neutral, smiling with teeth, eyes closed, and one at random. The second to
 fourth are taken by other cameras before other backgrounds. Frames whose truth is painted, too, are made from the first

@@ -1,4 +1,4 @@
-"""Sends whatever tensors one likes to a model, past the client and its checks."""
+"""Sends arbitrary tensors to a model, bypassing the client and its checks."""
 
 import queue
 from typing import Any
@@ -11,7 +11,7 @@ SECONDS = 120.0
 
 
 class UnansweredError(AssertionError):
-    """A request that got no answer in time."""
+    """A request without an answer in time."""
 
 
 def text(value: bytes) -> np.ndarray:

@@ -3,7 +3,7 @@
 SadTalker pastes every frame into the picture with OpenCV's seamlessClone, and then lets GFPGAN's helper work on each
 whole picture: find the face (RetinaFace), align it, restore it (GFP-GAN), parse it (ParseNet) and paste it into the
 enlarged picture, one after the other in PyTorch. The server restores a chunk of five frames in one graph, as
-model_repository/face_enhancer runs it, and blends the chunk's rectangles into a picture that is enlarged by nobody.
+model_repository/face_enhancer runs it, and blends the chunk's rectangles into the picture, which is never enlarged.
 Weights are synthetic: they take the same time. The ways take turns; times are medians over the turns, `wall` on the
 clock and `cpu` of all threads of the process. Writes benchmarks/results/restoration.json.
 """

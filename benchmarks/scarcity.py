@@ -1,4 +1,4 @@
-"""Faults of a machine that has too little: `python benchmarks/scarcity.py`, as root of a Linux machine.
+"""Faults by exhausted resources: `python benchmarks/scarcity.py`, as root of a Linux machine.
 
 Starts `sadtalker-server --restart=always` in a mount namespace of its own, with its own small /dev/shm and temporary
 folder, and in its own memory cgroup (version 1; on others the last fault is not tried). During a video each is used up:
@@ -41,7 +41,7 @@ exec "$@"
 
 
 class Scarce(Launcher):
-    """A ready server on a machine of its own, as far as memory, shared memory and disk are concerned."""
+    """A ready server with memory, shared memory and temporary disk of its own."""
 
     def __init__(self, repository: Path, folder: Path, cgroup: Path | None) -> None:
         script = SHELL.format(shared=SHARED, disk=DISK, folder=folder, cgroup=cgroup or "")
@@ -70,7 +70,7 @@ def out_of_memory(server: Scarce) -> Callable[[], None]:
     (server.cgroup / "memory.limit_in_bytes").write_text(str(used + SPARE_BYTES))
 
     def upload() -> None:
-        with suppress(InferenceServerException, UnansweredError):  # it ends in the server's death
+        with suppress(InferenceServerException, UnansweredError):  # the server dies of it
             send(server.grpc, "sadtalker", valid_request() | {"audio": text(bytes(UPLOAD_BYTES))}, patience=60)
 
     threading.Thread(target=upload, daemon=True).start()
@@ -78,7 +78,7 @@ def out_of_memory(server: Scarce) -> Callable[[], None]:
 
 
 def fill(folder: Path) -> Callable[[], None]:
-    """Fill a file system by a file, and return what removes it."""
+    """Fill a file system with a file, and return a function that removes it."""
     file = folder / "filler"
     with file.open("wb", buffering=0) as filler:
         block = bytes(1 << 20)
@@ -98,7 +98,7 @@ FAULTS: dict[str, Callable[[Scarce], Callable[[], None]]] = {
 
 
 def try_fault(name: str, repository: Path, folder: Path, cgroup: Path | None) -> dict[str, object]:
-    """Use something up during a video, and give it back once the caller has been told."""
+    """Exhaust a resource during a video, and release it once the caller has got the error."""
     with Scarce(repository, folder, cgroup) as server, SadTalkerClient(server.grpc, timeout=PATIENCE_SECONDS) as client:
         for _ in client.animate(PORTRAIT, SHORT):  # pools and caches are warm
             pass

@@ -78,7 +78,7 @@ def refused(server: Server, inputs: dict[str, np.ndarray]) -> tuple[float, float
 
 
 def processor_seconds(server: Server) -> dict[int, float]:
-    """Return what each process of the server has used."""
+    """Return the processor time of each process of the server."""
     root = psutil.Process(server.pid)
     found = {}
     for process in (root, *root.children(recursive=True)):

@@ -105,7 +105,7 @@ class Kept:
         self.seconds: list[float] = []
 
     def make(self, numbers: Iterable[int], workers: int) -> None:
-        """Make the videos of a sample, then look."""
+        """Make the videos of a sample, then measure."""
         start = time.monotonic()
         with ThreadPoolExecutor(workers) as pool:
             for _ in pool.map(self._make, numbers):
@@ -129,7 +129,7 @@ class Kept:
         return in_use, free
 
     def report(self, videos: int) -> dict[str, object]:
-        """Return all samples, and the KiB that each process kept per video over the last two thirds."""
+        """Return all samples, and the KiB by which each process grew per video over the last two thirds."""
         first = SAMPLES // 3
         later = videos // SAMPLES * (SAMPLES - 1 - first)
         return {

@@ -60,7 +60,7 @@ def install(folder: Path, into: Path, checkout: Iterable[Path] = ()) -> Path:
     """Install a folder's wheels into a virtual environment below `into`; return its Python.
 
     The environment also sees the folders of a checkout and, after its own, the packages of this Python, which may be
-    in a virtual environment itself. (Triton's stub takes its packages from the environment and is deaf to PYTHONPATH.)
+    in a virtual environment itself. (Triton's stub takes its packages from the environment and ignores PYTHONPATH.)
     Nothing is downloaded. What was installed from the same wheels before is kept. Raises `UsageError` as `joined` does,
     or where pip fails.
     """

@@ -1,4 +1,4 @@
-"""Input files for perf_analyzer, made for what a model wants: the example portrait and speech, seeded tensors."""
+"""Input files for perf_analyzer that fit a model: the example portrait and speech, seeded tensors."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Puts one model under one level of load, once, with perf_analyzer, and measures."""
+"""Measures one model under one level of load with perf_analyzer."""
 
 import subprocess
 import time
@@ -111,7 +111,7 @@ class Bench:
         command += [f"-H{name}:{value}" for name, value in self._key.items()]
         command += ["--input-data", data, "-f", report, "--verbose-csv"]
         if scenario.streaming:
-            profile.unlink(missing_ok=True)  # it refuses to overwrite
+            profile.unlink(missing_ok=True)  # perf_analyzer refuses to overwrite
             command += ["--streaming", "--profile-export-file", profile]
         command += [f"--{option}={value}" for option, value in options.items()]
         left = self._deadline - time.monotonic()

@@ -1,4 +1,4 @@
-"""A run in Triton's own statistics: time in queues and in computation, batches formed, completions."""
+"""Triton's own statistics of a run: time in queues and in computation, batches formed, completions."""
 
 import itertools
 import threading

@@ -69,7 +69,7 @@ def _by_model(result: dict[str, Any], kind: str) -> Iterator[tuple[str, Levels]]
 
 
 def _throughput(axes: Axes, sweeps: dict[str, Levels]) -> None:
-    """Plot latency over throughput: a line that rises straight up is a model that has no more to give."""
+    """Plot latency over throughput: a line that rises straight up is a saturated model."""
     axes.set_title("Throughput against latency")
     axes.set(xlabel="requests per second", ylabel="latency, ms: p50, bars up to p90")
     for model, levels in sweeps.items():
@@ -89,7 +89,7 @@ def _throughput(axes: Axes, sweeps: dict[str, Levels]) -> None:
 
 
 def _split(axes: Axes, levels_of: dict[str, Levels]) -> None:
-    """Plot where a request waits and where it is worked on; of a whole, the network that takes the most is shown."""
+    """Plot the parts of a request's time in the queue and in computation; for ensembles, of the slowest network."""
     axes.set_title("Waiting and working")
     axes.set(xlabel="% of a request's time in the network, mean")
     names = []
@@ -114,7 +114,7 @@ def _split(axes: Axes, levels_of: dict[str, Levels]) -> None:
 
 
 def _frames(axes: Axes, sweeps: dict[str, Levels]) -> None:
-    """Plot what all clients together get, and whether that is enough for one of them to watch while it is made."""
+    """Plot the frames per second of all clients together, against the rate at which a video plays."""
     axes.set_title("Video frames per second")
     axes.set(xlabel="clients", ylabel="frames per second, of all clients together")
     rendering = {

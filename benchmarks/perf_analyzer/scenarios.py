@@ -1,4 +1,4 @@
-"""The committed scenarios: what is put under load, how hard, and how much of it.
+"""The committed scenarios: models, kinds and levels of load, numbers of requests.
 
 Three kinds, each with a question of its own:
 - smoke: a few requests, one after the other. Does it work, and what does one request take alone?

@@ -91,7 +91,7 @@ def _poisson(bench: Bench, scenario: Scenario, limit_ms: float, capacity: float,
 
 
 def _rounded(value: object) -> object:
-    """Round numbers to four digits that count, in anything JSON knows."""
+    """Round numbers to four significant digits, in any JSON value."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):

@@ -23,7 +23,7 @@ BASE64_LIBRARY, BASE64_PACKAGE = "libb64.so.0d", "libb64-0d"
 
 
 class ToolError(Exception):
-    """perf_analyzer cannot be had here, or failed; the text says why."""
+    """perf_analyzer cannot be obtained here, or failed; the text says why."""
 
 
 @dataclass(frozen=True)

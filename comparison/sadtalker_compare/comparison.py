@@ -30,13 +30,13 @@ class Comparison:
 
 
 def steps(plan: Plan) -> int:
-    """Return how often `compare` tells its progress."""
+    """Return how often `compare` calls `advance`."""
     made = {"videos": 0, "server": 2 * len(plan.clips), "repository": 2 * len(plan.clips) + 1}
     return sum(made[candidate.kind] + 1 for candidate in plan.candidates)
 
 
 def compare(plan: Plan, folder: Path, seed: int, advance: Callable[[str], None]) -> Comparison:
-    """Carry out a plan; videos are written to `folder`, `advance` is called with what begins.
+    """Carry out a plan; videos are written to `folder`, `advance` is called at every step with a line about it.
 
     One candidate after the other runs, so that they do not share the machine.
 

@@ -2,4 +2,4 @@
 
 
 class ComparisonError(ValueError):
-    """A plan, file or video that cannot be used; the message says what was expected and what came."""
+    """A plan, file or video that cannot be used; the message says what was expected and what was found."""

@@ -25,7 +25,7 @@ NO_FACE = {
     "head_motion": 0.0,
     "sharpness": 0.0,
 }
-"""Values of a video in which no face is found: it shows nobody, and cannot do worse."""
+"""Values of a video in which no face is found: the worst possible ones."""
 
 
 @dataclass(frozen=True)

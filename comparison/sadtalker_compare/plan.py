@@ -92,10 +92,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_plan(path: Path) -> Plan:
-    """Read a plan and check all of it, so that no server is started for one that cannot be carried out.
+    """Read a plan and check all of it, so that no server is started for an invalid one.
 
     Raises:
-        ComparisonError: says what was expected and what came.
+        ComparisonError: the plan is invalid; the message says what was expected and what was found.
     """
     document = read_toml(path)
     folder = path.resolve().parent

@@ -1,4 +1,4 @@
-"""Ranks candidates by two methods, and tells how much the order depends on the weights.
+"""Ranks candidates by two methods, and computes how much the order depends on the weights.
 
 TOPSIS (Hwang and Yoon 1981) scores by the distance from the best and the worst values that occur, VIKOR (Opricovic
 1998) by a compromise between the whole and the worst single criterion.
@@ -24,7 +24,7 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranking:
-    """The order of the candidates, and how firm it is."""
+    """The order of the candidates, and how sensitive it is to the weights."""
 
     candidates: tuple[str, ...]
     criteria: tuple[Criterion, ...]
@@ -42,7 +42,7 @@ class Ranking:
     group_weights: Scores
     """[steps], from 0 to 1."""
     group_scores: Mapping[str, Scores]
-    """TOPSIS scores by group, [steps, candidates], when it has that weight and the others share the rest."""
+    """TOPSIS scores by group, [steps, candidates], where the group has that weight and the others share the rest."""
 
     @property
     def order(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""Has a candidate make its videos, or finds them, and notes how long it took."""
+"""Makes a candidate's videos, or finds them, and measures time and memory."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ PLAIN = "fp32"
 
 @dataclass(frozen=True)
 class Production:
-    """The videos of a candidate, and what making them took; None where that is not known."""
+    """The videos of a candidate, and the cost of making them; None where that is not known."""
 
     videos: dict[str, Path]
     """By clip."""
@@ -36,7 +36,7 @@ class Production:
 def produce(candidate: Candidate, clips: tuple[Clip, ...], folder: Path, advance: Callable[[str], None]) -> Production:
     """Return a candidate's videos of all clips; those that a server makes are written to `folder`.
 
-    Every clip is made twice, the first time to warm up; `advance` is called with what begins.
+    Every clip is made twice, the first time to warm up; `advance` is called at every step with a line about it.
 
     Raises:
         ComparisonError: the server cannot be started or reached, or refuses a clip.
@@ -82,7 +82,7 @@ def _served(candidate: Candidate, advance: Callable[[str], None]) -> Iterator[tu
 
 
 class MemoryMeter(AbstractContextManager["MemoryMeter"]):
-    """A meter of the memory of a process and all it started: resident, without what they share, twice a second."""
+    """A meter of the private memory of a process and its descendants, twice a second."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)

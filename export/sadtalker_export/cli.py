@@ -1,6 +1,6 @@
 """`sadtalker-export`: one module of `commands` per subcommand, imported only when it is the one asked for.
 
-Exit codes: 0 done, 1 a check or a download failed, 2 the arguments or the files given cannot be used.
+Exit codes: 0 success, 1 a check or a download failed, 2 unusable arguments or files.
 """
 
 import argparse
@@ -42,7 +42,7 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return the exit code; problems that a person can solve are one line on stderr."""
+    """Run one subcommand and return the exit code; errors that the user can fix are one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     return guarded("sadtalker-export", lambda: _run(arguments))
 
@@ -64,7 +64,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def guarded(program: str, run: Callable[[], int]) -> int:
-    """Return what `run` returns, or the exit code of what it raises, told in one line on stderr."""
+    """Return the exit code of `run`; print an error that it raises as one line on stderr."""
     try:
         return run()
     except CheckFailedError as error:

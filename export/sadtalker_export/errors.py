@@ -2,8 +2,8 @@
 
 
 class UsageError(Exception):
-    """An argument or a file that cannot be used; the message says what was expected and what came (exit code 2)."""
+    """An unusable argument or file; the message says what was expected and what was found (exit code 2)."""
 
 
 class CheckFailedError(Exception):
-    """A result that is not what it must be (exit code 1)."""
+    """A result that fails a check (exit code 1)."""

@@ -1,4 +1,4 @@
-"""HTTP gateway of a SadTalker server: text in, a URL or a living page out.
+"""HTTP gateway of a SadTalker server: text in, the URL of a video or a live page out.
 
     sadtalker-gateway --triton-url 127.0.0.1:8001
 

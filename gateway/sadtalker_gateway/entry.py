@@ -1,4 +1,4 @@
-"""Where the command `sadtalker-gateway` begins: without the gateway's packages it names the extra that has them."""
+"""The entry point of `sadtalker-gateway`: where the gateway's packages are missing, it names the extra to install."""
 
 import sys
 

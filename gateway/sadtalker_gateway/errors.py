@@ -40,7 +40,7 @@ class Failure(BaseModel):
 
 
 class FailureDetail(Failure):
-    """An error, as it is answered."""
+    """An error in an answer's body."""
 
     type: str
     param: str | None = None
@@ -81,7 +81,7 @@ def not_found(what: str) -> ApiError:
 
 
 def from_failure(error: BaseException) -> ApiError:
-    """Return what to tell a caller of an error met while making something; an unexpected one is logged."""
+    """Return the error for a caller whose request failed; an unexpected one is logged."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, InvalidInputError):
@@ -112,7 +112,7 @@ def from_failure(error: BaseException) -> ApiError:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return the same as `from_failure` for the state of a video."""
+    """Return the error as `from_failure` does, for the state of a video."""
     failure = from_failure(error)
     return Failure(code=failure.code, message=failure.message)
 

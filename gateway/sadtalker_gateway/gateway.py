@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Gateway:
-    """Everything that answers requests; `open` is its life."""
+    """The parts that answer requests, open within `open`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -58,7 +58,7 @@ class Gateway:
             await self.client.close()
 
     async def served_options(self) -> frozenset[str]:
-        """Return the options that the server's model takes; asked once."""
+        """Return the options that the server's model takes, which is asked once."""
         if self._served is None:
             self._served = await served_options(self.client)
         return self._served

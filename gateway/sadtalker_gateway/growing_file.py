@@ -23,7 +23,7 @@ class GrowingFile:
 
     @property
     def path(self) -> Path:
-        """Where the bytes lie."""
+        """The path of the file."""
         return Path(self._file.name)
 
     def append(self, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Videos in progress at this replica: admitted, made, reported to the store, and cancelled.
 
 A job appends its video to a temporary file that readers follow. Once a second its news go to the store: a part with
-the new bytes, and the state, which is also the heartbeat by which other replicas know that it lives.
+the new bytes, and the state, which also tells other replicas that the job is alive.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ class Job:
         self.file = GrowingFile()
         self.started_at = time.monotonic()
         self.task: asyncio.Task[None] | None = None
-        self.interrupted = False  # cancelled because the gateway stops, not because somebody wished it
+        self.interrupted = False  # cancelled because the gateway stops, not by a caller
         self._cancelled = False
 
     def cancel(self) -> None:
         """Stop the work, on the server, too."""
         if self.task is not None and not self._cancelled:
-            self._cancelled = True  # a second time would break off the tidying up
+            self._cancelled = True  # a second time would interrupt the clean-up
             self.task.cancel()
 
 
@@ -88,7 +88,7 @@ class Jobs:
             del self._jobs[owner, video.id]
             raise
         job.task = asyncio.create_task(self._run(job))
-        await asyncio.sleep(0)  # a task that is cancelled before its first step would never tidy up
+        await asyncio.sleep(0)  # a task that is cancelled before its first step would never clean up
         return job
 
     def find(self, owner: str, video_id: str) -> Job | None:

@@ -1,4 +1,4 @@
-"""From what is to be said to one continuous video: sentences are spoken ahead, animated in turn and joined.
+"""One continuous video of a text: sentences are synthesised ahead, animated in turn and joined.
 
 The first sentence's frames leave while later ones are still text. The next sentence's animation begins when the
 present one has a second of video left to make: early enough that the server never idles, late enough that the picture
@@ -41,7 +41,7 @@ class Performance:
     language: str | None = None
     speed: float = 1.0
     on_sentence: Callable[[str], None] = field(default=lambda sentence: None)
-    """Is told each sentence when its video begins."""
+    """A function that is called with each sentence when its video begins."""
 
 
 @dataclass(frozen=True)

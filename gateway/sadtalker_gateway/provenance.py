@@ -23,7 +23,7 @@ class VideoSigner:
 
     Raises:
         OSError: a file cannot be read.
-        c2pa.C2paError: they are no certificate and key for that algorithm.
+        c2pa.C2paError: they are not a certificate and key for that algorithm.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ ABANDONED_PARTS_SECONDS = 3600.0  # parts of a video in progress are read for mi
 
 
 async def sweep(storage: Storage, retention_seconds: float, now: float | None = None) -> int:
-    """Delete once all that is too old, and return how many objects that were.
+    """Delete everything that is too old, once, and return the number of objects deleted.
 
     A portrait or a video, which is a folder `OWNER/KIND/ID`, is as old as the newest object in it.
     """
@@ -37,7 +37,7 @@ async def sweep(storage: Storage, retention_seconds: float, now: float | None = 
 
 
 async def sweep_for_ever(storage: Storage, retention_seconds: float) -> None:
-    """Sweep now and then until cancelled."""
+    """Sweep at intervals until cancelled."""
     while True:
         try:
             if count := await sweep(storage, retention_seconds):

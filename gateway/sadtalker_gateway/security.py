@@ -1,4 +1,4 @@
-"""Who may call, how often, and how much they may send: decided before a byte of a body is read.
+"""Authentication, rates and sizes of requests, checked before a byte of a body is read.
 
 Pure ASGI, because FastAPI reads a body before it runs its dependencies.
 """
@@ -103,7 +103,7 @@ class Gatekeeper:
         except ApiError:
             if started or body.refusal is None:
                 raise
-        if body.refusal is not None and not started:  # whatever the application made of it
+        if body.refusal is not None and not started:  # whatever the application answered
             await body.refusal.response()(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
@@ -126,7 +126,7 @@ class Gatekeeper:
             raise too_large(self._settings.upload_bytes)
 
     def _check_origin(self, headers: Headers) -> None:
-        """Refuse what a page of another site sends in the name of its visitor."""
+        """Refuse requests that a page of another site sends in its visitor's name."""
         origin = headers.get("origin")
         if origin is None or origin in self._settings.allowed_origins or "*" in self._settings.allowed_origins:
             return
@@ -145,7 +145,7 @@ class _Body:
         self._complete = False
 
     async def __call__(self) -> Message:
-        if self._complete:  # what comes now is only the news that the caller has left
+        if self._complete:  # anything after it only says that the caller has left
             return await self._receive()
         try:
             # Not asyncio.wait_for, which on Python 3.11 and before can lose a cancellation.

@@ -1,4 +1,4 @@
-"""The state of a video: what the API answers, and how it lies in the store.
+"""The state of a video, in the API's answers and in the store.
 
 Objects of one video, under `OWNER/videos/ID/`: `state.json`; `content.mp4` once it is complete; `parts/000000` and so
 on while it is being made, so that every replica can pass on what there is; `deleted` once somebody has deleted it.
@@ -41,7 +41,7 @@ class Video(BaseModel):
 
 
 class StoredVideo(Video):
-    """The same with what replicas tell each other."""
+    """The state with the fields that replicas exchange."""
 
     heartbeat: float = Field(default=0, description="Unix time when its replica last said that it works on it")
     parts: int = 0
@@ -49,7 +49,7 @@ class StoredVideo(Video):
 
 
 class VideoStore:
-    """The videos of all owners in one store; `interrupted_after` seconds of silence, one in progress is dead."""
+    """The videos of all owners in one store; after `interrupted_after` seconds of silence a video counts as dead."""
 
     def __init__(self, storage: Storage, interrupted_after: float) -> None:
         self.storage = storage
@@ -121,7 +121,7 @@ class VideoStore:
         return await self.storage.head(f"{self.folder(owner, video_id)}/deleted") is not None
 
     async def public(self, owner: str, video: StoredVideo) -> Video:
-        """Return what callers see."""
+        """Return the fields that callers see."""
         url = None
         if video.status == "completed":
             url = await self.storage.signed_url(self.content_name(owner, video.id))

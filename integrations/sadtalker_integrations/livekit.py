@@ -46,7 +46,7 @@ class SadTalkerVideoGenerator(VideoGenerator):
         await self._session.speak(samples.mean(axis=1).astype(np.int16), frame.sample_rate)
 
     def clear_buffer(self) -> Coroutine[None, None, None]:
-        """Forget what is not shown yet: the agent was interrupted."""
+        """Drop all speech that is not shown yet: the agent was interrupted."""
         return self._session.interrupt()
 
     async def __aiter__(self) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | AudioSegmentEnd]:

@@ -54,7 +54,7 @@ class SadTalkerVideoService(FrameProcessor):
         self._showing: asyncio.Task[None] | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Take what concerns the face; pass all else on."""
+        """Handle the frames that concern the face; pass all others on."""
         await super().process_frame(frame, direction)
         try:
             if isinstance(frame, StartFrame):
@@ -80,7 +80,7 @@ class SadTalkerVideoService(FrameProcessor):
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """Leave nothing behind, whatever the pipeline's end."""
+        """Release everything, however the pipeline ends."""
         await super().cleanup()
         await self._close()
 

@@ -75,9 +75,9 @@ def head_motion(track: FaceTrack) -> float:
 
 
 def identity(track: FaceTrack, portrait: Frame) -> float:
-    """Return the likeness of the face to the portrait's, 0 to 1.
+    """Return the similarity of the face to the portrait's, 0 to 1.
 
-    It is the mean of two rough measures, for a recognition network is not at hand: the overlap of colour histograms of
+    The mean of two rough measures, as no recognition network is used: the overlap of colour histograms of
     the whole face, and the correlation of the blurred upper face. Mouths differ, so they are left out of the second.
     """
     truth, _ = scaled_face(portrait)

@@ -64,7 +64,7 @@ CATALOGUE = {
 
 
 def catalogue(purposes: set[str], mirror: str | None = None) -> list[RemoteFile]:
-    """Return the official files for some purposes: keys of `CATALOGUE`.
+    """Return the official files for some purposes, which are keys of `CATALOGUE`.
 
     `mirror` is a URL that takes the place of the published folder. Raises `UsageError` for one that is not HTTP.
     """

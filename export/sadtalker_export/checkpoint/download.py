@@ -13,7 +13,7 @@ from ..errors import CheckFailedError
 
 BLOCK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without a byte
-ATTEMPTS = 5  # in a row that bring nothing new
+ATTEMPTS = 5  # in a row without a new byte
 BACKOFF = 1.0  # seconds before the second attempt, doubled before every further one
 
 Advance = Callable[[int], None]
@@ -34,17 +34,17 @@ class RemoteFile:
 
 
 class _LostError(Exception):
-    """An answer that is missing or broken: asking again may help."""
+    """A missing or broken answer; trying again may help."""
 
 
 class _RefusedError(Exception):
-    """An answer that will not change by asking again."""
+    """An answer that trying again will not change."""
 
 
 def fetch(file: RemoteFile, directory: Path, on_bytes: Advance) -> Path:
     """Download a file into a directory; bytes of an earlier attempt in `<name>.partial` are kept and continued.
 
-    `on_bytes` is told how many bytes of the file are there after every block. The file gets its name only when its
+    `on_bytes` is called after every block with the number of bytes so far. The file gets its name only when its
     size and SHA-256 are right. Raises `CheckFailedError` when they are not, or when the server cannot deliver.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def fetch(file: RemoteFile, directory: Path, on_bytes: Advance) -> Path:
         partial.unlink()
     continued = _length(partial) > 0
     _complete(file, partial, on_bytes)
-    if sha256(partial) != file.sha256 and continued:  # the old part may be of another file: once more from the start
+    if sha256(partial) != file.sha256 and continued:  # the old part may belong to another file: start over
         partial.unlink()
         _complete(file, partial, on_bytes)
     if (found := sha256(partial)) != file.sha256:
@@ -77,7 +77,7 @@ def sha256(path: Path) -> str:
 
 
 def _complete(file: RemoteFile, partial: Path, on_bytes: Advance) -> None:
-    """Ask until the partial file is as long as the whole; give up after `ATTEMPTS` in a row that bring nothing."""
+    """Request bytes until the file is complete; give up after `ATTEMPTS` in a row without a new byte."""
     furthest, fruitless = _length(partial), 0
     while _length(partial) < file.size:
         problem = "the connection ended early"
@@ -103,7 +103,7 @@ def _continue(file: RemoteFile, partial: Path, on_bytes: Advance) -> None:
     """Make one request for the bytes that are still missing."""
     have = _length(partial)
     with _open(file.url, have) as response:
-        resumed = response.status == 206  # a plain 200 starts over
+        resumed = response.status == 206  # a plain 200 sends the file from the start
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             raise _RefusedError(f"asked for the bytes from {have} on, got {response.headers.get('Content-Range')!r}")
         offered = _offered_size(response)

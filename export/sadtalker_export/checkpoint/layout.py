@@ -32,7 +32,7 @@ class CheckpointFile:
     rules: tuple[Rule, ...]
     entry: str | None = None  # key in a pickled dictionary; None where the tensors are at the top level
     synthetic_prefix: str = ""  # prefix of the keys in the names that seed synthetic values
-    unused: tuple[str, ...] = ()  # training only: present in the file, absent from our networks
+    unused: tuple[str, ...] = ()  # for training only: in the file, not in our networks
 
     def ours(self, official_key: str) -> tuple[str, str] | None:
         """Return (network, our key) of an official key; None where the file carries it for training only."""

@@ -90,7 +90,7 @@ GFPGAN = CheckpointFile(
     + rules("face_enhancer", "", {k: f"degradation_removal.{v}" for k, v in _DEGRADATION_REMOVAL.items()}),
     entry="params_ema",
     synthetic_prefix="gfpgan.",
-    # the U-Net gives the generator its latents, which spares the mapping network
+    # the generator's latents come from the U-Net, so its mapping network is not used
     unused=("stylegan_decoder.style_mlp.*", "toRGB.*"),
 )
 RETINAFACE = CheckpointFile(

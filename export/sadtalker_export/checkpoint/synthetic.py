@@ -63,7 +63,7 @@ def state(file: CheckpointFile, shapes: Mapping[str, Shape]) -> dict[str, Array]
 
 
 def _settle_spectral_norm(values: dict[str, Array]) -> None:
-    """Do one power iteration, in float64 and in place, so that u and v belong to their weight."""
+    """Do one power iteration, in float64 and in place, so that u and v fit their weight."""
     for key in [k for k in values if k.endswith(".weight_orig")]:
         base = key.removesuffix("weight_orig")
         w = values[key].astype(np.float64).reshape(values[key].shape[0], -1)

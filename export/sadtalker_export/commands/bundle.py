@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         gates = judged(networks, bundle, bar)
         export_repository(
             networks, preset.name, args.repository, bar, "bf16", gates=gates
-        )  # has the files of fp32, too
+        )  # includes the files in fp32
         task = bar.add_task("packing", total=1)
         try:
             pack(args.repository, bundle)
@@ -53,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def judged(networks: Mapping[str, nn.Module], bundle: Path, bar: Progress) -> dict[str, bool]:
-    """Return the verdict of the gate of bf16, which the servers that unpack a bundle rely on.
+    """Return the verdict of the bf16 gate, on which servers that unpack the bundle rely.
 
-    Without a processor that computes in bf16, where nothing is to be seen, it is the one in the bundle.
+    A processor that does not compute in bf16 cannot judge; there it is the verdict in the bundle.
 
-    Raises `CheckFailedError` where that is missing, too, or about other weights.
+    Raises `CheckFailedError` where that is missing or about other weights.
     """
     if this_processor().computes_bf16:
         task = bar.add_task("judging frames in bf16", total=1)

@@ -1,8 +1,8 @@
-"""`sadtalker-export calibrate`: the renderer with its decoder in 8 bits, by ranges seen on portraits and recordings.
+"""`sadtalker-export calibrate`: the renderer with an 8-bit decoder, calibrated on portraits and recordings.
 
 Writes one ONNX file with explicit Q/DQ around the decoder's convolutions, judges its frames as `precision` does, and
-says how fast it is beside the fp32 file of this processor, in turns. Exit code 1: frames beyond a limit; the file is
-kept, as `--keep` may mend it. Nothing serves the file by itself.
+compares its speed with that of the fp32 file for this processor, in turns. Exit code 1: frames exceed a limit; the
+file is kept, and `--keep` may help. No configuration serves the file.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def cpu_session(path: Path) -> onnxruntime.InferenceSession:
-    """Return a session on ONNX Runtime's own kernels, which compute what is in 8 bits by way of fp32."""
+    """Return a session on ONNX Runtime's own kernels, which emulate 8-bit layers in fp32."""
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.disable_quant_qdq", "1")  # else it makes integer nodes of 8-bit floats
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -111,7 +111,7 @@ def cpu_session(path: Path) -> onnxruntime.InferenceSession:
 def times_as_fast(
     reference: onnxruntime.InferenceSession, other: onnxruntime.InferenceSession, feed: calibration.Feed
 ) -> list[float]:
-    """Return, of rounds in turns, how many times as fast `other` runs a chunk as `reference` does."""
+    """Return how many times as fast as `reference` the session `other` runs a chunk, from alternating rounds."""
     sessions = (reference, other)
     for session in sessions:
         session.run(None, feed)

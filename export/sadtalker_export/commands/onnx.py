@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def known_gates(repository: Path, networks: Mapping[str, nn.Module]) -> dict[str, bool]:
-    """Return what an earlier export of the same weights found out about reduced precisions."""
+    """Return the verdicts on reduced precisions of an earlier export of the same weights."""
     try:
         found = read_manifest(repository)
     except ManifestError:
@@ -136,7 +136,7 @@ def chosen_forms(
         return {}
     spec = at_size(SPECS[RENDERER], args.size)
     module = spec.build(networks).eval()
-    precisions = ("bf16", "fp32") if precision == "bf16" else ("fp32",)  # the one that will serve first
+    precisions = ("bf16", "fp32") if precision == "bf16" else ("fp32",)  # the served one first
     here = tactics.Circumstances.here()
     if args.tactics == MEASURED:
         path = args.repository / TACTICS_FILE

@@ -13,7 +13,7 @@ from .graph import sample
 
 
 class ExportError(CheckFailedError):
-    """An exported network that does not compute what its PyTorch form does."""
+    """An exported network whose outputs differ from those of its PyTorch form."""
 
 
 def check(spec: NetworkSpec, module: nn.Module, path: Path, tolerance: float | None = None) -> None:

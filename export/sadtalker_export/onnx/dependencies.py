@@ -1,4 +1,4 @@
-"""The digests that tell whether an exported file is still up to date: of the weights, and of what shapes a graph."""
+"""The digests that tell whether an exported file is up to date: of the weights, and of the exporter's sources."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ SOURCES = (
 )
 """Patterns of the files, relative to the package, on which the graph of an exported file depends."""
 DISTRIBUTIONS = ("torch", "onnx", "onnxscript")
-"""Installed distributions on which it depends, too."""
+"""Installed distributions on which it also depends."""
 
 
 def weights_digest(networks: Mapping[str, nn.Module]) -> str:
@@ -34,10 +34,10 @@ def weights_digest(networks: Mapping[str, nn.Module]) -> str:
 
 
 def exporter_digest(package: Path = PACKAGE) -> str:
-    """Return the SHA-256 over `SOURCES` and the versions of `DISTRIBUTIONS`: others may write other graphs."""
+    """Return the SHA-256 over `SOURCES` and the versions of `DISTRIBUTIONS`: a change may change the graphs."""
     digest = hashlib.sha256()
     for name in DISTRIBUTIONS:
-        public = version(name).partition("+")[0]  # builds of PyTorch for a CPU and for a GPU write the same
+        public = version(name).partition("+")[0]  # PyTorch's builds for CPU and GPU write the same graphs
         digest.update(f"{name}=={public}\0".encode())
     for path in sources(package):
         digest.update(f"{path.relative_to(package).as_posix()}\0".encode())

@@ -28,7 +28,7 @@ from .dependencies import exporter_digest, weights_digest
 from .graph import export
 
 MODEL, MODEL_512 = "model.onnx", "model_512.onnx"
-ONLY_256 = {"face_enhancer"}  # networks that see rendered frames of no other size
+ONLY_256 = {"face_enhancer"}  # networks that take rendered frames of 256 pixels only
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 
@@ -44,7 +44,7 @@ def export_repository(
 ) -> list[str]:
     """Export networks into `<repository>/<name>/1`, in one of `PRECISIONS`, for one of `SIZES`; return their names.
 
-    `choices` has the measured forms of layers by precision, `gates` what the gate said of these weights: both go into
+    `choices` has the measured forms of layers by precision, `gates` the gate's verdicts on these weights: both go into
     the manifest. Without them the portable forms are exported.
 
     All of `SPECS` are exported, and those of `SERVED_SPECS` whose `networks` are given; files of the others are

@@ -1,1 +1,1 @@
-"""Reference figures computed again, by one registered function per group of arrays, and compared."""
+"""Recomputes reference figures, by one registered function per group of arrays, and compares them."""

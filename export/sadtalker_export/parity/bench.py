@@ -41,7 +41,7 @@ class Bench:
         return self.figures[name]
 
     def frames(self, group: str) -> int:
-        """Return the length of a group's time axis (the second), which is that of their inputs, too."""
+        """Return the length of a group's time axis (the second), which its inputs share."""
         return next(figure.shape[1] for name, figure in self.figures.items() if name.startswith(group))
 
     def input(self, name: str, shape: Shape, low: float | None = None, high: float | None = None) -> Tensor:
@@ -59,8 +59,8 @@ class Bench:
     def run(self, name: str, size: int = 256, /, **inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of one network of `specs.SPECS` as ONNX Runtime computes them on the CPU.
 
-        For pictures of 512 pixels the renderer takes one frame, and its volumes in slices: ONNX Runtime writes out what
-        a convolution reads, which is 40 GB for the 7 x 7 x 7 taps of the mask.
+        For pictures of 512 pixels the renderer takes one frame, and its volumes in slices: ONNX Runtime copies every
+        window that a convolution reads, 40 GB for the 7 x 7 x 7 taps of the mask.
         """
         outputs = self._session(name, size).run(None, {key: value.numpy() for key, value in inputs.items()})
         return tuple(torch.from_numpy(output) for output in outputs)

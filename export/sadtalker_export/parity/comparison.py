@@ -33,7 +33,7 @@ class Row:
 
 
 def load(path: Path) -> Figures:
-    """Load the arrays of a file. Raises `UsageError` for a file that is not one of arrays."""
+    """Load the arrays of a file. Raises `UsageError` for a file that holds no arrays."""
     if not path.is_file():
         raise UsageError(f"{path}: not found")
     try:

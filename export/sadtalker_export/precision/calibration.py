@@ -1,4 +1,4 @@
-"""Inputs of the renderer as it meets them in use: portraits of a folder, speaking recordings of a folder."""
+"""Realistic inputs of the renderer: the portraits in a folder, speaking the recordings in a folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
@@ -38,7 +38,7 @@ def recordings(paths: Sequence[Path]) -> list[Path]:
 
 @torch.no_grad()
 def feeds(networks: Networks, portraits: Sequence[Path], speech: Sequence[Path], chunks: int) -> Iterator[Feed]:
-    """Yield the renderer's inputs of so many chunks, by tensor name, batches of one.
+    """Yield the renderer's inputs for `chunks` chunks, by tensor name, in batches of one.
 
     Every portrait speaks the next recording, in turn until there are enough; its chunks lie all over the recording, and
     each pair has a pose style of its own. Raises `UsageError` for a file that cannot be used.

@@ -54,7 +54,7 @@ def bfloat(networks: Networks, specs: Specs, folder: Path) -> Engine:
 
 
 def openvino_session(path: Path, precision: str) -> onnxruntime.InferenceSession:
-    """Return a session in OpenVINO on the CPU that computes in `bf16` or `f32` what the graph has not in 8 bits."""
+    """Return a session in OpenVINO on the CPU; all but 8-bit layers compute in `bf16` or `f32`."""
     provider = "OpenVINOExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         raise UsageError("expected the package onnxruntime-openvino, found an onnxruntime without OpenVINO")

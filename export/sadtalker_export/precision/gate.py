@@ -30,7 +30,7 @@ def passes(values: Mapping[str, float], limits: Sequence[Limit]) -> bool:
 
 
 def is_synthetic(networks: Networks) -> bool:
-    """Return whether these are the made-up weights of `checkpoint.synthetic`, told by one tensor of them."""
+    """Return whether these are the made-up weights of `checkpoint.synthetic`, judged by one tensor."""
     weight = networks["appearance_encoder"].state_dict()["stem.conv.weight"].numpy()
     return bool(np.array_equal(weight, synthetic.tensor(SAMPLE_KEY, weight.shape)))
 

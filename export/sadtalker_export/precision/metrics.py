@@ -42,7 +42,7 @@ FACE_LIMITS = (
     LIMITS[-1],
     Limit("structure", "correlation of edges", 0.95, at_least=True),
     Limit("contrast", "relative difference", 0.02),
-    Limit("least contrast", "grey levels", 3.0, at_least=True),  # a black face has 0, and so has one of any one colour
+    Limit("least contrast", "grey levels", 3.0, at_least=True),  # 0 for a face of a single colour, black included
 )
 
 
@@ -109,7 +109,7 @@ def head_motion(exact: Frames, reduced: Frames) -> float:
 def displacements(frames: Frames) -> Floats:
     """Return each frame's displacement (x, y) from the one before in pixels, by phase correlation: [T - 1, 2]."""
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in frames]
-    # at half the size: all frequencies count alike, and the highest hold noise rather than the head
+    # at half the size: all frequencies have equal weight, and the highest are noise
     grey = [cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in grey]
     window = cv2.createHanningWindow(grey[0].shape[::-1], cv2.CV_32F)
     return np.array([cv2.phaseCorrelate(a, b, window)[0] for a, b in pairwise(grey)], np.float64) * 2

@@ -1,4 +1,4 @@
-"""Faces in pictures, found and cut out by the code that the server runs."""
+"""Faces in pictures, found and cropped by the server's own code."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Explicit quantization of the decoder: Q/DQ nodes around its convolutions, with ranges seen in calibration.
 
 Weights have a scale per output channel, activations one per tensor, both symmetric as TensorRT wants them; outputs of
-convolutions stay wide, so that normalisations and modulation lose nothing. The rest of the graph is what it was.
+convolutions keep full precision, so that normalisations and modulation lose nothing. The rest of the graph is
+unchanged.
 """
 
 import io
@@ -25,18 +26,18 @@ from ..errors import UsageError
 from .calibration import Feed
 
 DECODER = "renderer.decoder."
-"""Begins the names of the decoder's weights in a graph."""
+"""Prefix of the names of the decoder's weights in a graph."""
 KEPT = ("renderer.decoder.to_rgb",)
-"""Layers that stay wide: the last one writes the pixels."""
+"""Layers that are not quantized: the last one writes the pixels."""
 KINDS = ("Conv", "ConvTranspose")
 DTYPES = {"int8": QuantType.QInt8, "fp8": QuantType.QFLOAT8E4M3FN}
-FP8_OPSET = 19  # from which on Q/DQ know 8-bit floats
+FP8_OPSET = 19  # the first in which Q/DQ take 8-bit floats
 
 
 def layers(model: onnx.ModelProto, kept: Sequence[str] = KEPT) -> list[str]:
-    """Return the names of the decoder's convolutions in a graph, without those whose weights' names begin as `kept` do.
+    """Return the names of the decoder's convolutions in a graph, except where a weight's name has a prefix in `kept`.
 
-    Raises `UsageError` for a graph without any, as one in the form for processors is.
+    Raises `UsageError` for a graph without any, such as one rewritten for CPUs.
     """
     found = [
         node.name
@@ -53,10 +54,10 @@ def quantize(source: Path, target: Path, feeds: Iterator[Feed], dtype: str, kept
 
     Args:
         source: a graph in fp32.
-        target: the file to write; nothing is left of it after a failure.
-        feeds: the inputs on which ranges are taken, by tensor name.
+        target: the file to write; removed after a failure.
+        feeds: the calibration inputs, by tensor name.
         dtype: one of `DTYPES`.
-        kept: beginnings of the names of weights that stay wide.
+        kept: prefixes of the names of weights that are not quantized.
     """
     model = onnx.load(source)
     nodes = layers(model, kept)
@@ -65,7 +66,7 @@ def quantize(source: Path, target: Path, feeds: Iterator[Feed], dtype: str, kept
     options = {
         "ActivationSymmetric": True,
         "WeightSymmetric": True,
-        "AddQDQPairToWeight": True,  # TensorRT folds them itself
+        "AddQDQPairToWeight": True,  # TensorRT folds the weights itself
         "QuantizeBias": False,
         "OpTypesToExcludeOutputQuantization": list(KINDS),
     }
@@ -106,7 +107,7 @@ def quantized_convolutions(model: onnx.ModelProto) -> int:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep to itself what the quantizer prints and the preparation that it recommends, which the exporter has made."""
+    """Silence the quantizer's output and its advice to preprocess, which the exporter has done already."""
     logger = logging.getLogger()
     before = logger.disabled
     logger.disabled = True

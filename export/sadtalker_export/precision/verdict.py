@@ -1,4 +1,4 @@
-"""Whether some weights may be served in bf16: the gate of `sadtalker-export precision`, without its table."""
+"""The verdict on weights in bf16: the gate of `sadtalker-export precision`, without its table."""
 
 import tempfile
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""TensorRT engines: which nodes TensorRT takes, how an engine is built, cached and installed, what is in it."""
+"""TensorRT engines: supported nodes, building, caching, installation and inspection."""

@@ -25,9 +25,9 @@ from . import convolutions
 from .engine import LEVEL, ShapeRange, TensorRT
 
 TIMINGS = "timings.cache"
-COSTS = "builds.jsonl"  # what every build took
+COSTS = "builds.jsonl"  # time and size of every build
 ALONE = frozenset({"motion", "motion_full", "face_renderer", "face_enhancer"})
-"""Networks that meet the first chunk of a video alone: a second profile has kernels for a batch of one."""
+"""Networks that run the first chunk of a video alone: a second profile has kernels for a batch of one."""
 MODEL, MODEL_512 = "model.onnx", "model_512.onnx"  # as `sadtalker-export onnx` names them
 
 
@@ -65,7 +65,7 @@ def graph(name: str, repository: Path) -> Path:
 def job(spec: NetworkSpec, repository: Path, level: int = LEVEL) -> Job:
     """Return what to build for a network, at one of the builder's optimization levels.
 
-    Raises `UsageError` if the repository has no such graph, or the form of it that is made for processors.
+    Raises `UsageError` if the repository has no such graph, or one rewritten for CPUs.
     """
     file = graph(spec.name, repository)
     spec = at_size(spec, SIZES[1]) if file.name == MODEL_512 else spec
@@ -121,7 +121,7 @@ def _build(job: Job, tensorrt: TensorRT, plan: Path, console: Console) -> str:
 
 
 def _note_cost(job: Job, plan: Path, seconds: float) -> None:
-    """Add a line to the cache's list of builds, so that levels can be compared by what they cost."""
+    """Add a line to the cache's list of builds, so that the cost of levels can be compared."""
     cost = {
         "plan": plan.name,
         "network": job.spec.name,
@@ -155,7 +155,7 @@ class _Phases:
 
 @contextmanager
 def _locked(path: Path, console: Console) -> Iterator[None]:
-    """Hold the lock file; the kernel frees it when its holder ends, however that happens."""
+    """Hold the lock file; the kernel releases it when the holder ends in any way."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,7 +166,7 @@ def _locked(path: Path, console: Console) -> Iterator[None]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there in whole or not at all."""
+    """Write a file atomically."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(data)

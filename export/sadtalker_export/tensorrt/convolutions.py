@@ -37,7 +37,7 @@ def of_graph(path: Path) -> Convolutions:
 
 
 def of_engine(layers: Sequence[Layer]) -> Convolutions:
-    """Count the convolutions of an engine by its inspector's answer; all its layers if that names no convolution."""
+    """Count the convolutions of an engine in its inspector's output, or all layers if that names none."""
     found = [layer for layer in layers if _CONVOLUTION.search(_text(layer, "LayerType", "ParameterType"))] or layers
     return Convolutions(sum(_is_half(layer) for layer in found), len(found))
 
@@ -45,8 +45,8 @@ def of_engine(layers: Sequence[Layer]) -> Convolutions:
 def mismatch(name: str, graph: Convolutions, engine: Convolutions) -> str | None:
     """Return a warning if a half-precision graph seems to have become a single-precision engine, else None.
 
-    Engines are strongly typed, so a low share tells of a fusion that the inspector describes in another way rather than
-    of lost precision. Fusion merges layers: an engine with half of the graph's share gives no warning.
+    Engines are strongly typed, so a low share means a fusion that the inspector describes in another way rather than
+    lost precision. Fusion merges layers: an engine with half of the graph's share gives no warning.
     """
     if engine.share >= graph.share / 2:
         return None

@@ -1,7 +1,7 @@
 """TensorRT's Python API behind typed calls; only this module knows how TensorRT 10 and 11 differ.
 
-Both build strongly typed: the types in the graph are those of the engine. Version 10 has to be asked for it, version 11
-does nothing else.
+Both build strongly typed engines: the types in the graph are those of the engine. Version 10 needs a flag for that;
+version 11 knows nothing else.
 """
 
 import importlib
@@ -179,10 +179,10 @@ def _monitor(api: Any, observer: PhaseObserver) -> Any:
             self._tell(observer.finish, phase_name)
 
         def _tell(self, call: Callable[..., None], *arguments: Any) -> None:
-            """Tell the observer; of what it raises only Ctrl-C ends the build, a broken display does not."""
+            """Call the observer; of its exceptions only Ctrl-C ends the build."""
             try:
                 call(*arguments)
-            except KeyboardInterrupt:  # raised in here, as TensorRT keeps the main thread
+            except KeyboardInterrupt:  # raised here, because TensorRT holds the main thread
                 self.interrupted = True
             except Exception:
                 log.exception("the progress of a build cannot be shown")

@@ -1,4 +1,4 @@
-"""The nodes of an ONNX graph that TensorRT refuses, told from a table, without a GPU.
+"""The nodes of an ONNX graph that TensorRT refuses, found by a table, without a GPU.
 
 `operators.json` names its sources. Of an operator it says which `types` the parameters of its ONNX schema may
 have (`parameters`; where absent that of the first input), which `rank` its first input, which values its `attributes`,

@@ -1,4 +1,4 @@
-"""eSpeak NG as the synthesiser that works at once, without a download and in over a hundred languages.
+"""eSpeak NG as the default synthesiser: no further download, over a hundred languages.
 
 The library and its data come from the PyPI package `espeakng-loader` and are under the GNU General Public License 3.
 It runs in a process of its own for each sentence, so a crash costs one request.

@@ -4,7 +4,7 @@ import re
 
 from sentencex import segment
 
-LONGEST = 400  # characters of one sentence; a longer one is cut where it breathes, so that its video can begin
+LONGEST = 400  # characters of one sentence; a longer one is cut at a pause, so that its video can begin
 
 _MARKUP = re.compile(r"[*_`#>|~]+")
 _SPACE = re.compile(r"\s+")
@@ -12,7 +12,7 @@ _BREATH = re.compile(r"(?<=[,;:，、；：])|(?<=\s)")
 
 
 def split_sentences(text: str, language: str = "en") -> list[str]:
-    """Return the sentences of a text that hold something to say, each of at most LONGEST characters.
+    """Return the sentences of a text that contain something to say, each of at most LONGEST characters.
 
     Args:
         language: ISO 639 code, as in "en" or "en-us"; an unknown one is split at full stops.
