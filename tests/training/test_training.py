@@ -1,6 +1,7 @@
 """Losses, the regions that training renders, and a loop that goes on where it stopped."""
 
 import dataclasses
+import queue
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from sadtalker_export.networks.picture_transfer import carried, carry, transfer
 from sadtalker_export.presets import PRESETS
 from sadtalker_training.cli import train
 from sadtalker_training.demo_weights import resume, write_demo_weights
+from sadtalker_training.faces import episodes
 from sadtalker_training.faces.episodes import DRIVEN, episode, episode_buffer
 from sadtalker_training.initialisation import fresh_networks, iterate_spectral_norm
 from sadtalker_training.loop import Trainer
@@ -213,6 +215,25 @@ def test_workers_fill_a_buffer() -> None:
     assert len(buffer.episodes) == 2
     made = [episode(seed).keypoints for seed in range(40, 40 + buffer.received)]
     assert all(any(np.array_equal(one.keypoints, keypoints) for keypoints in made) for one in drawn)
+
+
+def test_a_buffer_waits_for_slow_workers_but_not_for_dead_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episodes, "PATIENCE", 0.01)
+    made: queue.Queue[episodes.Episode] = queue.Queue()
+    fresh = [episode(seed) for seed in (1, 2)]
+    looks = []
+
+    def working() -> bool:
+        looks.append(True)
+        if len(looks) in (3, 5):
+            made.put(fresh[len(looks) // 4])
+        return len(looks) < 8
+
+    buffer = episodes.EpisodeBuffer(made, 4, 1, working)  # type: ignore[arg-type]
+    assert any(buffer.draw(1)[0] is one for one in fresh)
+    assert len(looks) >= 5
+    with pytest.raises(RuntimeError, match="no process is left"):
+        buffer.draw(2)
 
 
 def test_psnr_of_a_known_error() -> None:

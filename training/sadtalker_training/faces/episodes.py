@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
@@ -27,6 +27,7 @@ DRIVEN = 4  # frames per portrait
 STILL_HEAD, UNCHANGED = 0.5, 0.1  # shares of driven frames with the portrait's pose, and with its expression as well
 PRESSED, SHUT = 0.2, 0.25  # shares of driven frames made to press their lips, as on m, b and p, and to shut their eyes
 MERGED = 4  # fresh episodes taken over per episode drawn, at most
+PATIENCE = 5.0  # seconds between looks at whether the workers live
 QUEUED = 8  # episodes that a worker makes ahead
 
 
@@ -81,8 +82,8 @@ class EpisodeBuffer:
     Training is often faster than painting: an episode is drawn as often as time allows until newer ones replace it.
     """
 
-    def __init__(self, made: "Queue[Episode]", capacity: int, seed: int) -> None:
-        self.made, self.capacity = made, capacity
+    def __init__(self, made: "Queue[Episode]", capacity: int, seed: int, working: Callable[[], bool]) -> None:
+        self.made, self.capacity, self.working = made, capacity, working
         self.episodes: list[Episode] = []
         self.received = 0
         self.rng = np.random.default_rng(seed)
@@ -90,14 +91,11 @@ class EpisodeBuffer:
     def draw(self, count: int, *, fresh: int | None = None) -> list[Episode]:
         """Return `count` episodes, after taking over up to `fresh` new ones (default: `MERGED` for each).
 
-        Wait while fewer than twice as many were made.
+        Wait while fewer than twice as many were made, however slow the workers. Raise `RuntimeError` if none is left.
         """
         for _ in range(MERGED * count if fresh is None else max(fresh, 2 * count - len(self.episodes))):
-            try:
-                newest = self.made.get(block=len(self.episodes) < 2 * count, timeout=60)
-            except queue.Empty:
-                if len(self.episodes) < 2 * count:
-                    raise RuntimeError("expected an episode within a minute, but the workers made none") from None
+            newest = self._next(wait=len(self.episodes) < 2 * count)
+            if newest is None:
                 break
             if len(self.episodes) < self.capacity:
                 self.episodes.append(newest)
@@ -106,6 +104,17 @@ class EpisodeBuffer:
             self.received += 1
         chosen = self.rng.choice(len(self.episodes), count, replace=False)
         return [self.episodes[i] for i in chosen]
+
+    def _next(self, *, wait: bool) -> Episode | None:
+        """Return the next episode that was made; None if there is none yet and nobody is to wait."""
+        while True:
+            try:
+                return self.made.get(block=wait, timeout=PATIENCE)
+            except queue.Empty:
+                if not wait:
+                    return None
+                if not self.working():
+                    raise RuntimeError("expected an episode, but no process is left that makes them") from None
 
 
 @contextmanager
@@ -119,7 +128,7 @@ def episode_buffer(workers: int, capacity: int, first_seed: int) -> Iterator[Epi
     for process in processes:
         process.start()
     try:
-        yield EpisodeBuffer(made, capacity, first_seed)
+        yield EpisodeBuffer(made, capacity, first_seed, lambda: any(process.is_alive() for process in processes))
     finally:
         for process in processes:
             process.terminate()
