@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,6 +17,7 @@ from sadtalker_training.evaluation import details
 from sadtalker_training.faces.person import Person
 from sadtalker_training.initialisation import fresh_networks
 
+ROOT = Path(__file__).resolve().parents[2]
 BLACK, WHITE = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 200, np.uint8)
 LEFT_HALF = np.arange(4) < np.full((4, 1), 2)
 
@@ -132,3 +134,22 @@ def test_a_quick_evaluation_judges_the_details_alone(
     assert evaluate(["--quick", "--output", str(output)]) == code
     assert asked == [command.QUICK]
     assert json.loads(output.read_text()) == {"people": command.QUICK, "figures": {"blink": blink}}
+
+
+def test_a_sheet_shows_portraits_that_speak_and_turn(tmp_path: Path) -> None:
+    sheet = tmp_path / "new" / "sheet.png"
+    assert evaluate(["--sheet", str(sheet), str(ROOT / "examples" / "portrait.jpg")]) == 0
+    picture = cv2.imread(str(sheet))
+    assert picture.shape == (256, 7 * 256, 3)
+    portrait, _, a, _, m, left, right = (cell.astype(int) for cell in np.split(picture, 7, axis=1))
+    mouth = np.s_[160:, 64:192]
+    assert np.abs(a[mouth] - portrait[mouth]).mean() > 2 * np.abs(m[mouth] - portrait[mouth]).mean()
+    assert np.abs(left - right).mean() > 5
+
+
+def test_a_sheet_needs_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = tmp_path / "empty.png"
+    cv2.imwrite(str(empty), np.full((256, 256, 3), 128, np.uint8))
+    assert evaluate(["--sheet", str(tmp_path / "sheet.png"), str(empty)]) == 2
+    assert "--sheet: image" in capsys.readouterr().err
+    assert not (tmp_path / "sheet.png").exists()

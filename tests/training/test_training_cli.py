@@ -26,6 +26,16 @@ def test_a_command_explains_itself(main: Callable[..., int], option: str, capsys
             "sadtalker-train: --snapshot: expected the state of an earlier call in nowhere, found none",
         ),
         (train, ["--minutes", "1", "--workers", "0"], "sadtalker-train: --workers: expected at least 1, got 0"),
+        (
+            evaluate,
+            ["--sheet", "sheet.png"],
+            "sadtalker-evaluate: --sheet: expected a file to write and at least one portrait, got only the file",
+        ),
+        (
+            evaluate,
+            ["--sheet", "sheet.png", "nowhere.jpg"],
+            "sadtalker-evaluate: --sheet: expected a picture in nowhere.jpg, got No such file or directory",
+        ),
         (evaluate, ["--people", "0"], "sadtalker-evaluate: expected at least one person and one sentence, got 0 and 6"),
     ],
 )

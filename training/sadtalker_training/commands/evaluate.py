@@ -5,16 +5,19 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from sadtalker_export.checkpoint.loading import load_weights
 from sadtalker_export.console import progress
 from sadtalker_export.errors import UsageError
+from sadtalker_runtime.errors import InputError
 
 from ..evaluation.details import evaluate_details
 from ..evaluation.people import evaluate_people
 from ..evaluation.sentences import evaluate_sentences
+from ..evaluation.sheet import contact_sheet
 from ..memory import keep_freed_memory
 
 
@@ -63,18 +66,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="lids, teeth, smile and outline only, of the first 4 faces, in a minute"
     )
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        nargs="+",
+        metavar=("PNG", "PORTRAIT"),
+        help="measure nothing: show portraits that blink, say a, o and m and turn, in one picture",
+    )
     parser.add_argument("--output", type=Path, help="JSON file to write the figures to")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.people < 1 or args.sentences < 1:
         raise UsageError(f"expected at least one person and one sentence, got {args.people} and {args.sentences}")
+    if args.sheet and len(args.sheet) < 2:
+        raise UsageError("--sheet: expected a file to write and at least one portrait, got only the file")
+    pictures = [_read(path) for path in (args.sheet or [])[1:]]
     keep_freed_memory()
     with progress(Console(stderr=True)) as bar:
         task = bar.add_task("loading weights", total=None)
         preset, networks = load_weights(args.weights)
         if preset.name != "demo":
             raise UsageError(f"--weights: expected the demo preset, whose coefficients are known, got {preset.name}")
+        if args.sheet:
+            bar.update(task, description="portraits", total=len(pictures))
+            try:
+                sheet = contact_sheet(networks, pictures, lambda: bar.advance(task))
+            except InputError as error:
+                raise UsageError(f"--sheet: {error}") from error
+            args.sheet[0].parent.mkdir(parents=True, exist_ok=True)
+            args.sheet[0].write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+            return 0
         people = min(args.people, QUICK) if args.quick else args.people
         bar.update(task, description="details", total=people)
         figures = evaluate_details(networks, people, lambda: bar.advance(task))
@@ -91,6 +113,14 @@ def run(args: argparse.Namespace) -> int:
         args.output.write_text(json.dumps(record, indent=2) + "\n")
     Console().print(table(figures))
     return 0 if all(goal.met(figures[goal.name]) for goal in GOALS if goal.name in figures) else 1
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's bytes. Raises `UsageError` where there is none."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--sheet: expected a picture in {path}, got {error.strerror}") from error
 
 
 def table(figures: dict[str, float]) -> Table:
