@@ -24,8 +24,6 @@ IMPORTED := onnxruntime, sadtalker_client, sadtalker_server, sadtalker_runtime.a
 MINUTES ?= 25
 DEVICE ?= cpu
 PRESET ?= official
-# Triton's own modules exist only inside its Python backend.
-DOCUMENTED := sadtalker_client sadtalker_server sadtalker_runtime sadtalker_export sadtalker_training sadtalker_gateway sadtalker_compare '!sadtalker_runtime.triton' '!sadtalker_runtime.onnx_backend'
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -141,7 +139,7 @@ format: $(INSTALLED) ## format the sources
 	$(BIN)/ruff format .
 
 docs: $(INSTALLED) ## write the API reference from docstrings: build/docs/index.html
-	$(BIN)/python -m pdoc -o build/docs -d google $(DOCUMENTED)
+	$(BIN)/python tools/api_reference.py
 
 generate: $(INSTALLED) ## write option tables and configuration variants from their declarations
 	$(BIN)/python -m sadtalker_runtime.generate
