@@ -70,7 +70,7 @@ class Option:
 
 
 def _angle(name: str, help: str) -> Option:
-    return Option(name, "curve", "FP32", help, -90, 90, "degrees", absent="what the speech says")
+    return Option(name, "curve", "FP32", help, -90, 90, "degrees", absent="from the speech")
 
 
 OPTIONS = {
@@ -105,7 +105,7 @@ OPTIONS = {
         ),
         Option("blink_times", "times", "FP32", "when the eyes begin to close", 0, unit="seconds", absent="at random"),
         Option("blink_reference", "file", "BYTES", "a video whose face lends its eyes, and the expression around them"),
-        Option("pose_reference", "file", "BYTES", "a video whose face moves the head", absent="the speech does"),
+        Option("pose_reference", "file", "BYTES", "a video whose face moves the head", absent="from the speech"),
         Option("driving", "file", "BYTES", "a video whose face moves the portrait; speech is then only heard"),
         Option("idle", "number", "FP32", "length of a seamless loop without speech", 1, unit="seconds"),
         Option(
@@ -165,7 +165,7 @@ OPTIONS = {
             "enhance",
             "choice",
             "BYTES",
-            "gfpgan: restore the face in every frame and double the picture's edge (only of 256)",
+            "gfpgan: restore the face in every frame and double its edge (256 pixels only)",
             choices=("none", "gfpgan"),
             default="none",
         ),
