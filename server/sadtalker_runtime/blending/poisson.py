@@ -44,7 +44,7 @@ class SeamlessRectangle:
 
     @cached_property
     def _any(self) -> tuple[Axis, Axis]:
-        """The axes for frames that are not calm, made when the first of them comes."""
+        """The axes for frames that are not calm, made when first needed."""
         return self._axes(ANY)
 
     def blend(self, frames: Bytes) -> None:

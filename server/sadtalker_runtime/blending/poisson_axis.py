@@ -17,12 +17,12 @@ from sadtalker_runtime.arrays import Floats
 EDGE = 2
 BEFORE, AFTER = 2, 1  # lines inside of that edge where nothing is pasted; a forward difference reaches one line on
 STRIDE = 4
-FOLLOWING = 5  # lines from an edge of which only the first is summed up: the others follow, rounding grows sixfold each
-ACROSS = np.array([[-1, 4, -1]], np.float32)  # points along a line that make those at either side of it, in sum
+FOLLOWING = 5  # lines at an edge; all but the first follow by recurrence, which multiplies rounding errors by six
+ACROSS = np.array([[-1, 4, -1]], np.float32)  # a line convolved with this is the sum of the lines on both sides of it
 
 
 class Band(NamedTuple):
-    """Lines at `start` up to `stop` lines from an edge, and what arrives there of each wave that this edge radiates."""
+    """Lines `start` up to `stop` from an edge, and the share of each of this edge's waves that arrives there."""
 
     start: int
     stop: int
@@ -30,7 +30,7 @@ class Band(NamedTuple):
 
 
 class Nodes(NamedTuple):
-    """Nodes that follow each other across the lines, and what arrives there of each wave that an edge radiates."""
+    """Consecutive nodes across the lines, and the share of each wave of either edge that arrives there."""
 
     place: slice
     arriving: Floats  # [edges, nodes, waves], but for an edge's own lines
@@ -38,30 +38,30 @@ class Nodes(NamedTuple):
 
 
 class Radiation(NamedTuple):
-    """Radiation of the first and the last line of the paste."""
+    """The waves that the first and the last line of the paste radiate."""
 
     steps: Floats  # [3, 3, F, points]: sources at the first line, at the last line, and others along the last line
     edges: Floats  # [parities, edges, 1, 3, F, waves]: heights of the waves
-    at_last_line: Floats  # [parities, 1, 3, F, waves]: what the very last line has in addition
+    at_last_line: Floats  # [parities, 1, 3, F, waves]: added on the very last line
 
 
 class Axis(NamedTuple):
     """Sine waves along the lines of one direction, the longest first, and their decay across the lines.
 
-    Every other wave, from the first, has a second half that mirrors the first; the others' is the negative of it. So
-    waves come in these two parities, and half of each is enough.
+    The second half of every wave mirrors the first half, with the same sign (even parity: first, third, ... wave) or the
+    opposite one (odd parity). So half of each wave is enough.
     """
 
     points: int
     near_lines: int  # of both edges
     waves: Floats  # [parities, waves, first half of the points], orthonormal
-    merging: Floats  # [parities, 1, 1, 1, waves]: one kind of source at the last line in terms of the other,
-    correcting: Floats  # [parities, 1, 1, 1, waves]: and what that misses on the very last line
-    near: list[Band]  # what interpolation lacks
+    merging: Floats  # [parities, 1, 1, 1, waves]: expresses one kind of source at the last line by the other,
+    correcting: Floats  # [parities, 1, 1, 1, waves]: and the error of that on the very last line
+    near: list[Band]  # lines too near an edge for interpolation
     nodes: list[Nodes]  # at every fourth line
 
     def radiation(self, first: Floats, last: Floats) -> Radiation:
-        """Return what the paste's steps at its first and last line [3, F, points pasted] radiate."""
+        """Return the waves radiated by the paste's steps at its first and last line [3, F, points pasted]."""
         half = self.waves.shape[2]
         steps = np.zeros((3, *first.shape[:2], self.points), np.float32)
         steps[0, ..., BEFORE : -AFTER - 1] = first[..., :-1]
@@ -79,7 +79,7 @@ class Axis(NamedTuple):
         return Radiation(steps, heights[:, :2], self.correcting * heights[:, 2])
 
     def at_nodes(self, radiation: Radiation) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Yield some nodes across the lines, the heights of waves there [3, F, those nodes, waves], and these waves."""
+        """Yield groups of nodes across the lines, the heights of waves there [3, F, nodes, waves], and the waves."""
         most = max(len(nodes.waves) for nodes in self.nodes)
         first, last = radiation.edges[..., : most // 2].transpose(1, 3, 4, 2, 5, 0).reshape(2, 3, -1, 1, most)
         for place, arriving, waves in self.nodes:
@@ -88,7 +88,7 @@ class Axis(NamedTuple):
             yield place, heights, waves
 
     def at_edges(self, radiation: Radiation) -> Floats:
-        """Return the near lines as they lie in the picture: [lines, 3, F, points]."""
+        """Return the near lines, in the picture's order: [lines, 3, F, points]."""
         frames, half = radiation.steps.shape[2], self.waves.shape[2]
         halves = np.empty((2, self.near_lines, 3 * frames, half), np.float32)
         for start, stop, arriving in self.near:
@@ -112,7 +112,7 @@ class Axis(NamedTuple):
 
 
 def _follow(lines: Floats, sources: dict[int, Floats]) -> None:
-    """Make the others of `lines` [lines, 3 * F, points] from the first, by Poisson's equation with given sources."""
+    """Compute all but the first of `lines` [lines, 3 * F, points] by Poisson's equation with given sources."""
     for i, (line, after) in enumerate(pairwise(lines)):
         _across(line, after)
         if i > 0:
@@ -122,6 +122,6 @@ def _follow(lines: Floats, sources: dict[int, Floats]) -> None:
 
 
 def _across(lines: Floats, out: Floats | None = None) -> Floats:
-    """Return the sum of the two lines beside each of `lines` [lines, points], where there are no sources."""
+    """Return the sum of the two neighbours of each of `lines` [lines, points], where there are no sources."""
     sums: Floats = cv2.filter2D(lines, -1, ACROSS, out, borderType=cv2.BORDER_CONSTANT)
     return sums

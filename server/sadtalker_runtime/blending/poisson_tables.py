@@ -11,11 +11,11 @@ from sadtalker_runtime.blending.poisson_axis import AFTER, BEFORE, EDGE, FOLLOWI
 
 
 class Accuracy(NamedTuple):
-    """How much is summed up to be right within a grey level. Where a paste hardly steps at its edge, less will do."""
+    """The number of terms for an error within a grey level; a paste with small steps at its edge needs fewer."""
 
     steps: int  # that the paste may make at its edge, grey levels
     cuts: tuple[int, ...]  # among the lines at an edge that are not interpolated: the further, the fewer waves
-    negligible: float  # of a wave's height: where less of it is left it is left out
+    negligible: float  # share of a wave's height below which it is left out
 
     @property
     def near(self) -> int:
@@ -48,7 +48,7 @@ def make_axis(points: int, lines: int, accuracy: Accuracy) -> Axis:
         there = np.stack([lacking[0, start:stop], lacking[1, -stop : -start or None]])
         significant = _by_parity(_significant_waves(there, accuracy.negligible if start else 0))
         near.append(Band(start, stop, np.ascontiguousarray(np.moveaxis(significant, 2, 0)[:, :, :, None, None])))
-    border = len(line_of_node) // 6  # further in, fewer waves are left
+    border = len(line_of_node) // 6  # further in, fewer waves remain
     places = slice(border), slice(border, -border), slice(-border, None)
     return Axis(
         points,
@@ -111,14 +111,14 @@ def _wave_response(angle: Doubles, lines: int, at: Doubles | npt.NDArray[np.int6
         [
             response(BEFORE + 1) - response(BEFORE),
             response(last) - response(last + 1),
-            # along its last line the paste has gradients that the blend, with its forward differences, has not
+            # along its last line the paste has gradients that the blend's forward differences do not see
             (2 - 2 * np.cos(angle)) * response(last),
         ]
     )
 
 
 def _response(angle: Doubles, lines: int, source: int, at: Doubles | npt.NDArray[np.int64]) -> Doubles:
-    """Return what unit sources sin(angle x) on one line make across the lines: [places, waves].
+    """Return the response across the lines to unit sources sin(angle x) on one line: [places, waves].
 
     The discrete Laplace operator's Green function is a product of sinh(rate y) with cosh rate = 2 - cos angle, here
     written with decaying exponentials only.

@@ -1,6 +1,6 @@
-"""A picture in which a face moves: frames are blended into their rectangle of it, all around stays as it is.
+"""A picture in which a face moves: frames are blended into their rectangle of it, the rest is unchanged.
 
-Blended is what does not differ much at the rectangle's border: what moved there stays as the picture has it.
+Where a frame differs much from the picture at the rectangle's border, the picture is kept.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ class Scene:
     def with_frames(self, frames: Array, canvas: Array) -> Iterator[Array]:
         """Return the picture with each of some frames uint8 [n, side, side, 3] in it: uint8 [height, width, 3], RGB.
 
-        The canvas shows them all, one after the other: what is to stay must be copied.
+        All of them are drawn on one canvas in turn, so copy a picture to keep it.
         """
         shrinks = self._size[0] * self._size[1] < frames.shape[1] * frames.shape[2]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
