@@ -48,7 +48,7 @@ class Radiation(NamedTuple):
 class Axis(NamedTuple):
     """Sine waves along the lines of one direction, the longest first, and their decay across the lines.
 
-    The second half of every wave mirrors the first half, with the same sign (even parity: first, third, ... wave) or the
+    The second half of every wave mirrors the first half, with the same sign (even parity: the first, third, ...) or the
     opposite one (odd parity). So half of each wave is enough.
     """
 
