@@ -1,7 +1,7 @@
 """Checks, before tritonserver starts, that it can honour the configurations: its backends, and the runtime's version.
 
 Triton's native ONNX Runtime backend ignores parameters that it does not know, refuses accelerators that it was built
-without, and says neither in words that lead to the cause.
+without, and its messages do not name the cause.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _OPENVINO_LIBRARY = "libonnxruntime_providers_openvino.so"
 def check_configurations(
     repository: Path, models: Iterable[str], config_name: str | None, installation: Installation
 ) -> None:
-    """Check the configurations of these models against the tritonserver that shall load them.
+    """Check the configurations of these models against the tritonserver that will load them.
 
     Raises:
         LaunchError: the repository belongs to another version, or a backend would ignore or refuse what a

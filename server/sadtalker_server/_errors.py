@@ -6,7 +6,7 @@ import tempfile
 
 
 class LaunchError(RuntimeError):
-    """The server cannot start or did not stop as it should; the text says why and what to do."""
+    """A failure to start or to stop cleanly; the text says why and what to do."""
 
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

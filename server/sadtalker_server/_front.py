@@ -1,6 +1,6 @@
 """Answers HTTP for the server: probes and metrics, nothing else.
 
-Triton's own HTTP front end stays closed, because 200 kB of nested `[` sent to it end tritonserver 2.51; callers of
+Triton's own HTTP front end stays closed, because 200 kB of nested `[` sent to it crash tritonserver 2.51; callers of
 models use gRPC. Every connection here gets one answer, and is bounded in size and in time, a slow one included. When
 all places are taken the oldest connection is closed for the newest, so that nobody can keep the probes out.
 """

@@ -1,4 +1,4 @@
-"""One HTTP request to a server of this machine, past any proxy of the environment."""
+"""One HTTP request to a server of this machine, bypassing any proxy of the environment."""
 
 from http.client import HTTPConnection, HTTPException
 

@@ -84,12 +84,12 @@ def _embedded(folder: Path) -> Installation:
     shutil.copy2(stubs / version / "triton_python_backend_stub", folder / "python")
 
     libraries = [str(root.parents[1] / "nvidia_pytriton.libs"), *_libpython_folder(version)]
-    # The stub is an isolated interpreter, deaf to PYTHONPATH: its packages are those of the first python3 on PATH.
+    # The stub is an isolated interpreter: it ignores PYTHONPATH and takes the packages of the first python3 on PATH.
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": os.pathsep.join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).rstrip(os.pathsep),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        # Networks read gigabytes: in large pages, given to those who ask, fewer places have to be looked up.
+        # Networks read gigabytes of weights: malloc asks for huge pages (madvise), which need fewer TLB entries.
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
     }
     if not _onnxruntime_has_cuda():

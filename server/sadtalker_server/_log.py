@@ -1,4 +1,4 @@
-"""Takes tritonserver's log, and reads it: which models are loaded, and which lines say why it failed."""
+"""Captures and parses tritonserver's log: the loaded models, and the lines that explain a failure."""
 
 import os
 import re

@@ -36,7 +36,7 @@ _UNTIL_READ_SECONDS = 0.7
 
 
 def write_order(file: Path, order: str) -> None:
-    """Write an order, in place where there is one. Who reads it before the rest is cut off reads no order."""
+    """Write an order, in place where there is one. A reader in the middle of that sees no valid order."""
     with file.open("r+" if file.exists() else "w") as orders:
         orders.write(order)
         orders.truncate()
@@ -50,7 +50,7 @@ class Videos:
         self._lock, self._gravest = threading.Lock(), 0
 
     def order(self, order: str) -> None:
-        """Give the model `sadtalker` an order, unless it has a graver one."""
+        """Give the model `sadtalker` an order, unless it has a more urgent one."""
         with self._lock:
             if _ORDERS.index(order) >= self._gravest:
                 self._gravest = _ORDERS.index(order)
@@ -79,7 +79,7 @@ class Videos:
         """
         self.order(DRAIN)
         idle = 0
-        while idle < 2:  # for an instant a video is neither queued any more nor counted yet
+        while idle < 2:  # for an instant a video is no longer queued and not yet counted
             if is_broken():
                 return False
             videos = self.count()

@@ -24,6 +24,6 @@ def fastest_configuration(
     try:
         exported = read_manifest(repository)
     except ManifestError:
-        return None  # the check of the repository says it better
+        return None  # the check of the repository has a better message
     allowed = exported.precision == _BF16 and exported.gates.get(_BF16, False)
     return _BF16 if allowed and (processor or this_processor()).computes_bf16 else None

@@ -22,7 +22,7 @@ class Stub:
 
 
 def find_stubs(parent: int) -> list[Stub]:
-    """Return the living stubs whose parent is the process `parent`; what the stubs start is their own affair."""
+    """Return the living stubs whose parent is the process `parent`; processes that stubs start are not included."""
     return [stub for stub, stubs_parent, _ in _all_stubs() if stubs_parent == parent]
 
 

@@ -8,13 +8,13 @@ from sadtalker_server._server import Server
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
-_WELL_SECONDS = 300.0  # a server that ran so long is taken to be sound again
+_WELL_SECONDS = 300.0  # after a run this long, pauses start from the shortest again
 
 
 def serve(server: Server, restart: bool, report: Callable[[str], None]) -> None:
     """Return when a process of `server` has died; with `restart`, start it again instead, for ever.
 
-    `report` is told of every failure.
+    `report` is called with every failure.
     """
     pause = _FIRST_PAUSE_SECONDS
     while True:

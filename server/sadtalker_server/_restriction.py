@@ -1,4 +1,4 @@
-"""Restricts what looks into or changes tritonserver to callers that send a key.
+"""Restricts the protocols that inspect or change tritonserver to callers that send a key.
 
 Health, metadata and inference stay open. Open, the shared-memory protocol lets any caller register the memory between
 tritonserver and its models (CVE-2025-23319, CVE-2025-23320), and the logging protocol writes files.
@@ -34,7 +34,7 @@ def choose_key(given: str | None) -> str:
 
 
 def key_headers(key: str) -> dict[str, str]:
-    """Return the gRPC metadata that opens the restricted protocols."""
+    """Return the gRPC metadata with the key of the restricted protocols."""
     return {f"triton-grpc-protocol-{_HEADER}": key}
 
 

@@ -23,10 +23,10 @@ from sadtalker_server._tritonserver import Tritonserver
 from sadtalker_server._workspace import Workspace, sweep
 
 _GRACE_SECONDS = 15.0  # for unloading models, after the exit timeout that Triton gives requests in flight
-_STARTS = 3  # all but the last may fail by chance
+_STARTS = 3  # attempts, because tritonserver sometimes crashes when it starts
 _BREAKING_SECONDS = 10.0  # of the watch, for ending the videos and killing the rest
 _LOOPBACK = "127.0.0.1"
-_SHARED_MEMORY = "shared memory"  # among what is dead
+_SHARED_MEMORY = "shared memory"  # its name in a list of dead processes, when it is full
 
 
 class Server:
@@ -185,7 +185,7 @@ class Server:
         try:
             if was_ready and self._videos is not None and not self._broken():
                 drained = self._videos.drain(deadline, self._broken)
-                self._unwatch.set()  # from here on processes end because they are asked to
+                self._unwatch.set()  # from here on processes are expected to end
                 # Videos that were cut have been answered, and nothing else is waited for.
                 if not self._broken() and drained is not False:
                     # After a drain only unloading is left, and that may never end: Triton's Python backend (seen in
@@ -315,7 +315,7 @@ class Server:
         if self._admin_key is not None and not self._open_protocols:
             options += restriction(self._admin_key, self._extra_arguments)
         # A busy machine needs more than the usual 30 s to start a process of the Python backend.
-        # Calls and responses that a full house has under way: 8 chunks, 3 of all else for each of 16 videos.
+        # Calls and responses that a fully loaded server has under way: 8 chunks, 3 of all else for each of 16 videos.
         for setting in (
             f"shm-region-prefix-name={self._workspace.region_prefix}",
             "stub-timeout-seconds=120",
@@ -343,7 +343,7 @@ class Server:
         return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{dead}\n") if dead else Page(HTTPStatus.OK, "alive\n")
 
     def _ready(self) -> Page:
-        """Return the page of readiness: a video that comes now is made. Looks at the processes, so it is never late."""
+        """Return the page of readiness: a new video would be accepted. It checks the processes anew every time."""
         state = self._phase
         if state == "ready":
             if self._dead or self._running.dead():
@@ -355,7 +355,7 @@ class Server:
         return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.failure or state}\n")
 
     def _metrics(self) -> Page:
-        """Return Triton's page, which a broken server no longer has, and this launcher's own gauges."""
+        """Return Triton's metrics, which a broken server no longer has, and this launcher's own gauges."""
         ready, text = self._ready().status is HTTPStatus.OK, ""
         if self._videos is not None and not self._dead and (ready or self._phase == "stopping"):
             text = self._videos.page()

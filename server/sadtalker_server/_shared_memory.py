@@ -1,7 +1,7 @@
-"""Looks at the shared memory through which the models' processes pass tensors: too little of it, no video is made.
+"""Watches the shared memory through which the models' processes pass tensors; without enough of it no video is made.
 
-The Python backend takes regions of it as it needs them and gives none back before it ends. When it cannot have more,
-single requests fail and everything else looks well, tritonserver's own readiness included.
+The Python backend grows its regions as needed and never shrinks them. When it cannot get more, single requests fail
+while everything else looks healthy, tritonserver's own readiness included.
 """
 
 import os
@@ -58,7 +58,7 @@ class SharedMemory:
         return self._room()[0] < _LEAST_FREE
 
     def is_given_up(self) -> bool:
-        """Return whether it has been full for a minute, as far as these calls tell. Full for a moment is a crowd."""
+        """Return whether it has been full for a minute, as far as these calls tell; a moment is normal under load."""
         now = self._clock()
         if not self.is_full():
             self._full_since = None

@@ -51,7 +51,7 @@ class Tritonserver:
     def wait_until_ready(
         self, host: str, grpc_port: int | None, metrics_port: int | None, timeout: float, poll: Callable[[], None]
     ) -> None:
-        """Return when all models are loaded and the given ports answer; `poll` is called now and then.
+        """Return when all models are loaded and the given ports answer; `poll` is called repeatedly.
 
         Raises LaunchError when the process ends or `timeout` seconds are over.
         """
@@ -114,6 +114,6 @@ def _answers(host: str, grpc_port: int | None, metrics_port: int | None) -> bool
 def _die_with_launcher() -> None:
     """Have the kernel kill this new process with its launcher, which cannot stop it when it is killed itself.
 
-    At once, as its port has to be free for the next one, and asked to end it would fail every video first.
+    By SIGKILL: its port must be free for the next server at once, and on SIGTERM it would first fail every video.
     """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
