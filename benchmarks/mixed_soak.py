@@ -1,9 +1,10 @@
 """Memory of the server under mixed load: `python benchmarks/mixed_soak.py [--minutes 60]`.
 
 Sends random requests from a seed, one after the other per worker: valid ones, hostile files, options of every kind,
-cancels and time-outs. Samples the private memory of every process and the server's regions in /dev/shm. Writes
-benchmarks/results/mixed_soak.json and .png; exits with 1 after a finding: a request that hangs, a valid one that is
-not served, an internal error, or more memory in the last quarter than in the second plus the limit.
+cancels, time-outs, and live sessions, some dropped or interrupted. Samples the private memory of every process and the
+server's regions in /dev/shm. Writes benchmarks/results/mixed_soak.json and .png; exits with 1 after a finding: a
+request that hangs, a valid one that is not served, an internal error, or more memory in the last quarter than in the
+second plus the limit.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 from attacked_server import MemoryWatch, export_tiny, seconds_to_serve, watched
 from hardware import describe
 from hostile_requests import Outcome, Requests, try_request
+from live_requests import LiveSessions
 from sadtalker_server import Server
 
 matplotlib.use("Agg")
@@ -28,6 +30,7 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SAMPLE_SECONDS = 5.0
+LIVE_SHARE = 0.2
 LIMIT_MB = 150.0  # of growth per process, from the second quarter's median to the last's
 
 
@@ -53,11 +56,16 @@ def soak(server: Server, minutes: float, workers: int, seed: int) -> list[Outcom
     outcomes: list[Outcome] = []
     deadline = time.monotonic() + 60 * minutes
 
-    def work(requests: Requests) -> None:
+    def work(requests: Requests, sessions: LiveSessions, random: np.random.Generator) -> None:
         while time.monotonic() < deadline:
-            outcomes.append(try_request(server.grpc_url, requests.next()))
+            if random.random() < LIVE_SHARE:
+                outcomes.append(sessions.hold(server.grpc_url))
+            else:
+                outcomes.append(try_request(server.grpc_url, requests.next()))
 
-    threads = [threading.Thread(target=work, args=(Requests(seed + number),)) for number in range(workers)]
+    seeds = range(seed, seed + workers)
+    makers = [(Requests(own), LiveSessions(own), np.random.default_rng(own)) for own in seeds]
+    threads = [threading.Thread(target=work, args=each) for each in makers]
     for thread in threads:
         thread.start()
     for thread in threads:
