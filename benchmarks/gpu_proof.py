@@ -3,7 +3,8 @@
 Needs PyTorch with CUDA. Packages that are missing come as wheels from a folder, whole or in pieces (`wheels.py`). Each
 step is a command of its own with 9 minutes at most and a result of its own, benchmarks/results/<step>_<gpu>.json. A
 step whose result was made from the same sources, GPU and options is not run again, so that a run that was cut off goes
-on where it ended. `--device cpu --preset tiny` tries everything without a GPU.
+on where it ended; proof_<gpu>.json has how each step went. `--device cpu --preset tiny` tries everything without a GPU,
+and leaves the results below build/gpu-proof.
 
     bench      the networks in PyTorch against the original (bench_gpu.py)
     export     the networks in fp16, into build/gpu-proof/<preset>; no result
@@ -195,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--wheels", type=Path, help="folder of wheels that this machine lacks, with their SHA256SUMS")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), metavar="STEP", help=", ".join(STEPS))
     parser.add_argument("--quick", action="store_true", help="the shortest measurements, to try the command")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the results")
+    parser.add_argument("--output", type=Path, help="directory of the results (default: of a GPU benchmarks/results)")
     parser.add_argument("--repository", type=Path, help="model repository (default: below build/gpu-proof)")
     parser.add_argument("--export-only", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help=argparse.SUPPRESS)
@@ -214,12 +215,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings(args.device, args.preset, args.quick, repository, slug(args.preset, gpu), python)
     proof = {"sources": sources_digest(), "gpu": gpu and gpu["name"], "quick": args.quick}
     environment = step_environment()
-    args.output.mkdir(parents=True, exist_ok=True)
-    outcomes = {}
+    output = args.output or (RESULTS if gpu else BUILD / "results")
+    output.mkdir(parents=True, exist_ok=True)
+    summary, outcomes = {"what": "how every step went", **describe(), "proof": proof}, {}
     for number, name in enumerate(args.steps, 1):
         console.print(f"step {number} of {len(args.steps)}: {name}", highlight=False)
-        outcomes[name] = run_step(STEPS[name], settings, args.output, proof, environment)
+        outcomes[name] = run_step(STEPS[name], settings, output, proof, environment)
         console.print(f"  {name}: {outcomes[name]}", highlight=False, soft_wrap=True)
+    (output / f"proof_{settings.slug}.json").write_text(json.dumps({**summary, "steps": outcomes}, indent=1) + "\n")
     return int(any(outcome.startswith(("failed", "stopped")) for outcome in outcomes.values()))
 
 

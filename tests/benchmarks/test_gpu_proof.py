@@ -111,6 +111,24 @@ def test_what_a_failed_step_left_is_kept_but_does_not_count(tmp_path: Path) -> N
     assert json.loads((tmp_path / "try_tiny_cpu.json").read_text())["proof"]["failure"] == "failed with 3"
 
 
+def test_a_proof_is_repeated_from_where_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = step("path.write_text('{}')")
+    broken = step("sys.exit(0 if (path.parent.parent / 'mended').exists() else 3)")
+    steps = {"first": replace(sound, name="first"), "second": replace(broken, name="second", has_result=False)}
+    monkeypatch.setattr(gpu_proof, "STEPS", {**steps, "third": replace(sound, name="third")})
+    options = ["--device", "cpu", "--preset", "tiny", "--quick", "--output", str(tmp_path)]
+
+    def steps_of(code: int) -> list[str]:
+        assert gpu_proof.main(options) == code
+        (told,) = tmp_path.glob("proof_*.json")
+        return [outcome.split()[0] for outcome in json.loads(told.read_text())["steps"].values()]
+
+    assert steps_of(1) == ["done", "failed", "done"]
+    (tmp_path / "mended").touch()
+    assert steps_of(0) == ["skipped:", "done", "skipped:"]
+    assert (tmp_path / "runs").read_text() == "x" * 4
+
+
 def test_a_step_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_proof, "LIMIT_SECONDS", 1)
     slow, environment = step("import time; time.sleep(100)"), gpu_proof.step_environment()
@@ -136,6 +154,18 @@ def test_every_step_has_a_command(tmp_path: Path) -> None:
             program, script, *arguments = step.command(chosen, tmp_path / f"{name}.json")
             assert Path(program) == Path(sys.executable) and Path(script).is_file()
             assert "official" not in arguments or chosen is not quick
+
+
+@pytest.mark.timeout(600)
+def test_steps_of_the_exported_networks_run_to_their_end(tiny_repository: Path, tmp_path: Path) -> None:
+    options = ["--device", "cpu", "--preset", "tiny", "--quick", "--output", str(tmp_path)]
+    steps = ["--steps", "placement", "served", "--repository", str(tiny_repository)]
+    assert gpu_proof.main([*options, *steps]) == 0
+    placement, served = (
+        json.loads(next(tmp_path.glob(f"{name}_*.json")).read_text()) for name in ("placement", "served")
+    )
+    assert placement["preset"] == "tiny" and not placement["fallbacks"] and placement["networks"]["face_renderer"]
+    assert [row["streams"] for row in served["at_once"]] == [1, 2]
 
 
 def node(name: str, operator: str, provider: str, shape: list[int], duration: int = 1000) -> dict[str, object]:

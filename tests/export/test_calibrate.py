@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.cli import main
-from sadtalker_export.commands.calibrate import cpu_session
+from sadtalker_export.commands.calibrate import ROUNDS, cpu_session, times_as_fast
 from sadtalker_export.errors import UsageError
 from sadtalker_export.precision import calibration, quantization
 from sadtalker_export.presets import PRESETS
@@ -87,6 +87,35 @@ def test_layers_can_be_kept_wide(graph: Path, tmp_path: Path) -> None:
         quantization.layers(onnx.load(graph), ["renderer.decoder"])
 
 
+def test_layers_are_known_where_positions_are_in_float64(graph: Path) -> None:
+    model = onnx.load(graph)
+    for tensor in model.graph.initializer:
+        tensor.name = f"{quantization.WRAPPED}{tensor.name}"
+    for node in model.graph.node:
+        node.input[1] = f"{quantization.WRAPPED}{node.input[1]}"
+    assert quantization.layers(model) == quantization.layers(onnx.load(graph)) == ["node_1", "node_2"]
+
+
+def test_files_are_timed_in_turns(graph: Path) -> None:
+    session, turns = cpu_session(graph), []
+
+    class Turn:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def run(self, outputs: None, feed: calibration.Feed) -> None:
+            turns.append(self.name)
+            for _ in range(20 if self.name == "slow" else 1):
+                session.run(outputs, feed)
+
+    found = times_as_fast({"slow": Turn("slow"), "same": Turn("same")}, Turn("new"), next(feeds()))  # type: ignore[dict-item, arg-type]
+    assert turns == ["slow", "same", "new"] * (1 + ROUNDS)
+    assert set(found) == {"slow", "same"} and set(found["slow"]) == {"clock", "processor"}
+    median, low, high = found["slow"]["clock"]
+    assert low <= median <= high and median > 2
+    assert times_as_fast({}, Turn("new"), next(feeds())) == {}  # type: ignore[arg-type]
+
+
 def test_scales_are_symmetric_and_weights_have_one_per_channel(graph: Path, tmp_path: Path) -> None:
     quantization.quantize(graph, tmp_path / "narrow.onnx", feeds(), "int8")
     model = onnx.load(tmp_path / "narrow.onnx")
@@ -121,4 +150,6 @@ def test_what_cannot_be_calibrated_on_is_told(tmp_path: Path, capsys: pytest.Cap
     assert "expected recordings in this directory, found none" in capsys.readouterr().err
     assert main([*options, "--recordings", str(SPEECH), "--chunks", "0"]) == 2
     assert "--chunks: expected at least 1, got 0" in capsys.readouterr().err
+    assert main([*options, "--recordings", str(SPEECH), "--dtype", "fp8", "--rest", "bf16"]) == 2
+    assert "--rest bf16 goes with --dtype int8, got fp8" in capsys.readouterr().err
     assert not (tmp_path / "x.onnx").exists()

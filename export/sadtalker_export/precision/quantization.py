@@ -27,6 +27,8 @@ from .calibration import Feed
 
 DECODER = "renderer.decoder."
 """Prefix of the names of the decoder's weights in a graph."""
+WRAPPED = "module."
+"""Prefix before it where positions are in float64 (`forms.DoublePositions`)."""
 KEPT = ("renderer.decoder.to_rgb",)
 """Layers that are not quantized: the last one writes the pixels."""
 KINDS = ("Conv", "ConvTranspose")
@@ -42,7 +44,9 @@ def layers(model: onnx.ModelProto, kept: Sequence[str] = KEPT) -> list[str]:
     found = [
         node.name
         for node in model.graph.node
-        if node.op_type in KINDS and node.input[1].startswith(DECODER) and not node.input[1].startswith(tuple(kept))
+        if node.op_type in KINDS
+        and (weight := node.input[1].removeprefix(WRAPPED)).startswith(DECODER)
+        and not weight.startswith(tuple(kept))
     ]
     if not found:
         raise UsageError(f"expected convolutions with weights named {DECODER}*, found none in this graph")
