@@ -12,15 +12,7 @@ from sadtalker_export.networks.appearance_encoder import AppearanceEncoder
 from sadtalker_export.networks.convolution import inclusive_axis, inclusive_grid
 from sadtalker_export.networks.dense_motion import HEATMAP_VARIANCE, DenseMotion
 from sadtalker_export.networks.face_renderer import FaceRenderer
-from sadtalker_export.networks.picture_transfer import (
-    CELL,
-    blend,
-    carried,
-    carry,
-    pixel_centres,
-    planar_shift,
-    warp,
-)
+from sadtalker_export.networks.picture_transfer import CELL, blend, carried, carry, pixel_centres, planar_shift, warp
 from torch import Tensor
 
 from ..faces.shape import GRID
@@ -81,7 +73,6 @@ def render(
     regions: Regions,
     *,
     mixed: bool = False,
-    painting: bool = False,
 ) -> Rendered:
     """Render frames of N portraits, F of each, B = N * F, those of a portrait one after the other.
 
@@ -89,10 +80,8 @@ def render(
         volume: [N, C, D, 64, 64].
         source_keypoints, driving_keypoints: [B, K, 3].
         mixed: convolutions in bfloat16, positions in float32.
-        painting: gradients for the occlusion map and the decoder only; the motion is taken as it is.
     """
-    keypoints = source_keypoints, driving_keypoints
-    moved = move(renderer.dense_motion, volume, *keypoints, regions, mixed=mixed, occlusion_only=painting)
+    moved = move(renderer.dense_motion, volume, source_keypoints, driving_keypoints, regions, mixed=mixed)
     occlusion = torch.sigmoid(moved.visibility)
     warped = sample_portraits(volume, moved.flow.unsqueeze(1)).squeeze(1)
     with torch.autocast(volume.device.type, torch.bfloat16, enabled=mixed):
@@ -114,26 +103,8 @@ def move(
     regions: Regions,
     *,
     mixed: bool = False,
-    occlusion_only: bool = False,
 ) -> Moved:
-    """Return the dense motion alone; arguments as of `render`, `occlusion_only`: no gradients for the motion."""
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not occlusion_only):
-        decided, flow, positions = _choose(motion, volume, source_keypoints, driving_keypoints, regions, mixed=mixed)
-    with torch.autocast(volume.device.type, torch.bfloat16, enabled=mixed):
-        visibility = motion.occlusion(decided.flatten(1, 2))
-    return Moved(flow, visibility.float(), positions)
-
-
-def _choose(
-    motion: DenseMotion,
-    volume: Tensor,
-    source_keypoints: Tensor,
-    driving_keypoints: Tensor,
-    regions: Regions,
-    *,
-    mixed: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the hourglass's features [B, C, D, h, w], the flow that they choose, and the cells' positions."""
+    """Return the dense motion alone; arguments as of `render`."""
     device, frames = volume.device.type, len(driving_keypoints)
     plane = inclusive_grid((1, GRID, GRID), volume)[0, :, :, :2].permute(2, 0, 1)
     positions = with_depth(regions.cut(plane.expand(frames, -1, -1, -1)), volume.shape[2])
@@ -145,8 +116,8 @@ def _choose(
     heat = F.pad(heat, (0, 0, 0, 0, 0, 0, 1, 0)).unsqueeze(2)
     with torch.autocast(device, torch.bfloat16, enabled=mixed):
         decided = motion.hourglass(torch.cat([heat, candidates], 2).flatten(1, 2))
-        choice = motion.mask(decided)
-    return decided, mix(choice.float(), shifts, positions, motion.mask_floor), positions
+        choice, visibility = motion.mask(decided), motion.occlusion(decided.flatten(1, 2))
+    return Moved(mix(choice.float(), shifts, positions, motion.mask_floor), visibility.float(), positions)
 
 
 def encode(encoder: AppearanceEncoder, source: Tensor, *, residual: bool) -> Tensor:

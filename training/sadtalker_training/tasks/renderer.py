@@ -28,7 +28,7 @@ EVALUATED = 6  # episodes
 CAPACITY = 1500  # episodes kept, of 1.3 MB each
 PROCESSOR_BUDGET = 50_000  # samples
 KEYPOINTS_FIRST, MOTION_FIRST = 0.22, 0.38  # of it: until there keypoints, and dense motion with them, alone
-PAINTING_FROM = 0.6  # from there on a processor trains only what is painted and where: the decoder, the occlusion map
+RENDERER_FROM = 0.6  # from there on a processor trains the face renderer alone
 EPISODES_OF_KEYPOINTS = 4  # per step, two pictures of each
 REUSE = 2  # times that an episode is drawn, once in the last stage, where painting and training share the processor
 SEEN_ELSEWHERE, HIDDEN = 0.3, 2.0  # weights of the decoded picture: where it is not needed, and where nothing is copied
@@ -99,7 +99,7 @@ class RendererTask(Task):
             def batch(progress: float) -> RendererBatch:
                 if not self.context.small:
                     return RendererBatch.collate(buffer.draw(16), self.context.device)
-                count = EPISODES_OF_KEYPOINTS if progress < KEYPOINTS_FIRST else 2 if progress < PAINTING_FROM else 1
+                count = EPISODES_OF_KEYPOINTS if progress < KEYPOINTS_FIRST else 2 if progress < RENDERER_FROM else 1
                 return RendererBatch.collate(buffer.draw(count, fresh=-(-count // REUSE)), self.context.device)
 
             yield batch
@@ -112,16 +112,16 @@ class RendererTask(Task):
         assert isinstance(renderer, FaceRenderer)
         if self.context.small and progress < KEYPOINTS_FIRST:
             return self.keypoint_losses(detector, batch)
-        painting = self.context.small and progress >= PAINTING_FROM
-        if painting:
+        alone = self.context.small and progress >= RENDERER_FROM
+        if alone:
             for still in (encoder, detector, renderer.dense_motion):
                 still.eval()  # their statistics would follow the regions, with more eyes and mouths than frames have
         source = batch.source.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(source.device.type, torch.bfloat16), torch.set_grad_enabled(not painting):
+        with torch.autocast(source.device.type, torch.bfloat16), torch.set_grad_enabled(not alone):
             volume = encode(encoder, source, residual=not self.context.small).float()
             scores = detector.scores(source).float()
         found = expectation(scores)
-        losses = {} if painting else {"keypoints": keypoint_loss(scores, found, batch.keypoints)}
+        losses = {} if alone else {"keypoints": keypoint_loss(scores, found, batch.keypoints)}
 
         # Partly the detector's own keypoints, partly the true ones; a little wrong in both, as they will be in use.
         trusted = torch.rand(len(source), 1, 1, device=found.device) < min(0.5, 5 * progress)
@@ -136,7 +136,7 @@ class RendererTask(Task):
         if self.context.small and progress < MOTION_FIRST:
             motion = move(renderer.dense_motion, volume, *keypoints, regions, mixed=True)
         else:
-            rendered = render(renderer, volume, *keypoints, regions, mixed=True, painting=painting)
+            rendered = render(renderer, volume, *keypoints, regions, mixed=True)
             motion = rendered.motion
             truth = regions.cut(batch.driving, CELL)
             losses["frame"] = picture_loss(rendered.frames, truth, weight)
@@ -145,9 +145,8 @@ class RendererTask(Task):
             losses["decoded"] = picture_loss(rendered.decoded, truth, weight * needed)
         coarse = F.avg_pool2d(weight, CELL)[:, 0]
         true_flow = regions.cut(batch.flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        if not painting:
-            losses["flow"] = 10 * flow_loss(motion.flow, true_flow, coarse * visible)
-        losses["visible"] = visibility_loss(motion.visibility, visible, coarse * (1 + HIDDEN * (1 - visible)))
+        losses["flow"] = 10 * flow_loss(motion.flow, true_flow, coarse * visible)
+        losses["visible"] = visibility_loss(motion.visibility, visible, coarse)
         return losses, len(visible)
 
     def keypoint_losses(self, detector: KeypointDetector, batch: RendererBatch) -> tuple[Losses, int]:
