@@ -14,9 +14,10 @@ from sadtalker_export.presets import PRESETS
 from sadtalker_export.rewrites import for_cpu as forms
 from sadtalker_export.rewrites.folding import fold_norm
 from sadtalker_export.rewrites.for_cpu import for_cpu
-from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution
+from sadtalker_export.rewrites.narrow_convolution import NarrowConvolution, VolumeNarrowConvolution
 from sadtalker_export.rewrites.renderer import FrameBytes
 from sadtalker_export.rewrites.resize_convolution import ResizeConvolution
+from sadtalker_export.rewrites.sampled_convolution import RowSampledConvolution, SampledConvolution
 from sadtalker_export.rewrites.sorted_axis import (
     LongConvolution,
     Sort,
@@ -78,6 +79,9 @@ def test_a_wide_convolution_with_one_output_channel():
     conv = fill(torch.nn.Conv2d(6, 1, 7, padding=3))
     x = random("x", 2, 6, 9, 8)
     assert_same(NarrowConvolution(conv)(x), conv(x))
+    volume = x.reshape(2, 3, 2, 9, 8)
+    assert_same(NarrowConvolution(conv)(volume), conv(x))
+    assert_same(VolumeNarrowConvolution(NarrowConvolution(conv), 2)(volume), conv(x))
 
 
 def test_translating_axis_by_axis():
@@ -95,6 +99,27 @@ def test_sampling_a_volume_with_two_dimensional_samples(reach):
     repeated = volume.unsqueeze(1).expand(-1, 5, -1, -1, -1, -1).flatten(0, 1)
     plain = F.grid_sample(repeated, flow.flatten(0, 1), align_corners=False).reshape(2, 5, 3, 4, 8, 6)
     assert_same(sample_volume(volume, flow), plain)
+
+
+@pytest.mark.parametrize("reach", [0.3, 1.0, 5.0], ids="flow within {} of the grid".format)
+def test_sampling_a_volume_row_by_row(reach):
+    block = SampledConvolution(fill(ConvNorm(3 * 4, 5, slope=0.01)))
+    volume = random("volume", 2, 3, 4, 8, 6)
+    flow = inclusive_grid((4, 8, 6), volume) + reach * random("flow", 2, 5, 4, 8, 6, 3)
+    warped = sample_volume(volume, flow).flatten(0, 1).flatten(1, 2)
+    assert_same(block(volume, flow), block.block(warped))
+    assert_same(RowSampledConvolution(block, 4)(volume, flow), block.block(warped))
+
+
+def test_rows_of_positions_that_are_no_numbers_are_rows_of_the_volume():
+    block = SampledConvolution(fill(ConvNorm(3 * 4, 5)))
+    volume = random("volume", 1, 3, 4, 8, 6)
+    flow = inclusive_grid((4, 8, 6), volume).expand(1, 2, -1, -1, -1, -1).clone()
+    expected = block(volume, flow)
+    flow[0, 0, 0, 0, 0, 0], flow[0, 0, 0, 0, 1, 1], flow[0, 0, 0, 0, 2, 2] = float("nan"), float("inf"), -float("inf")
+    features = RowSampledConvolution(block, 4)(volume, flow)
+    assert features.isnan().any() and not features[0, :, 4:].isnan().any()
+    assert_same(features[1], expected[1])
 
 
 def test_enlarging_with_two_matrices():

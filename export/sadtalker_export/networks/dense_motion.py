@@ -105,11 +105,11 @@ class DenseMotion(nn.Module):
 
 def mixed_flow(logits: Tensor, shifts: Tensor, floor: float) -> Tensor:
     """Return the candidate motions weighed by softmax(logits [B, K+1, D, H, W]): [B, D, H, W, 3]."""
-    mask = F.softmax(logits, 1)
+    mask, grid = F.softmax(logits, 1), inclusive_grid(tuple(logits.shape[2:]), logits)
+    # sum over candidates of mask * (grid + shift); a whole softmax sums up to 1
     if floor:
         mask = torch.where(mask < floor, torch.zeros_like(mask), mask)
-    # sum over candidates of mask * (grid + shift)
-    grid = mask.sum(1).unsqueeze(-1) * inclusive_grid(tuple(logits.shape[2:]), logits)
+        grid = mask.sum(1).unsqueeze(-1) * grid
     return grid + torch.einsum("bkdhw,bkc->bdhwc", mask, shifts)
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from .flat_depth import FlatConvolution, Flatten, Unflatten
+from .narrow_convolution import VolumeNarrowConvolution
 from .padded_convolution import PaddedConvolution
+from .sampled_convolution import RowSampledConvolution
 from .sorted_axis import LongConvolution, Sort, SortedConvolution, SortedModulatedConvolution, Unsort
 from .winograd import TAPS, WinogradConvolution, WinogradModulation
 
 NATURAL, SORTED, FLAT = "natural", "sorted", "flat"
-PLAIN, TILES = "plain", "tiles"
+PLAIN, TILES, ROWS, VOLUME = "plain", "tiles", "rows", "volume"
 MULTIPLE = 16  # channels of a vector register of 512 bits
 
 Build = Callable[..., nn.Module]
@@ -77,6 +79,10 @@ FORMS: Mapping[str, Mapping[str, Mapping[str, Build]]] = {
             "pieces": _between(_sort, _pieces, _unsort),
             **{name: _between(_flatten, build, _unflatten) for name, build in _FLAT.items()},
         }
+    },
+    "occlusion": {NATURAL: {PLAIN: _plain, VOLUME: lambda layer, depth, **_: VolumeNarrowConvolution(layer, depth)}},
+    "sampled convolution": {
+        NATURAL: {PLAIN: _plain, ROWS: lambda layer, depth, **_: RowSampledConvolution(layer, depth)}
     },
     "convolution": {
         NATURAL: {PLAIN: _plain, TILES: lambda layer, **_: WinogradConvolution(layer), "padded": _padded},

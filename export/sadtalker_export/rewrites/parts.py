@@ -29,6 +29,8 @@ class Layer:
     attribute: str
     calls: nn.Module
     reads_natural: bool = False
+    positions: tuple[int, ...] = ()
+    """Those of its inputs, by number, that are positions: bf16 must not round them."""
 
     def build(self, order: str, form: str, depth: int) -> nn.Module:
         """Return the layer in a form. Raises `KeyError` for one that its kind does not have."""
@@ -108,6 +110,11 @@ def parts(module: nn.Module) -> list[Part]:
             mask = part.dense_motion.mask
             layer = Layer("mask", "mask", mask, part.dense_motion, "mask", mask)
             found.append(Part("mask", part, {NATURAL: (layer,)}, depth))
+            layer = Layer("occlusion", "occlusion", part.occlusion, part, "occlusion", part.occlusion)
+            found.append(Part("occlusion", part, {NATURAL: (layer,)}, depth))
+            sampled = part.flatten
+            layer = Layer("flatten", "sampled convolution", sampled, part, "flatten", sampled, positions=(1,))
+            found.append(Part("sampling", part, {NATURAL: (layer,)}, depth))
         elif isinstance(part, FastSpadeDecoder):
             orders = {NATURAL: tuple(_pictures(part, "")), SORTED: tuple(_sorted_rows(part))}
             found.append(Part("decoder", part, orders, 0))

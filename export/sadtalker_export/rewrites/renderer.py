@@ -5,15 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.convolution import ConvNorm
-from ..networks.dense_motion import DenseMotion, Hourglass3d, gaussian_maps
+from ..networks.dense_motion import DenseMotion, Hourglass3d, gaussian_maps, mixed_flow
 from ..networks.face_renderer import FaceRenderer
 from ..networks.picture_transfer import carried, transfer
 from .folding import fold_norm
 from .narrow_convolution import NarrowConvolution
 from .resize_convolution import ResizeConvolution
+from .sampled_convolution import SampledConvolution
 from .spade import FastSpadeDecoder
 from .translation import translate
-from .volume_sampling import sample_volume
 
 
 class UpConvNorm(nn.Module):
@@ -28,6 +28,13 @@ class UpConvNorm(nn.Module):
         return F.leaky_relu(self.conv(x), self.slope)
 
 
+class Apart(nn.Module):
+    """Logits of the mask [B, K, D, H, W] and of the occlusion map [B, 1, H, W], as they are."""
+
+    def forward(self, mask: Tensor, occlusion: Tensor) -> tuple[Tensor, Tensor]:
+        return mask, occlusion
+
+
 class FastRenderer(nn.Module):
     """Volume [B, C, D, H, W], source keypoints [B, K, 3], driving keypoints [B, F, K, 3] -> [B, F, 3, 4H, 4W].
 
@@ -40,9 +47,11 @@ class FastRenderer(nn.Module):
         hourglass = renderer.dense_motion.hourglass
         self.enter: nn.Module = nn.Identity()  # where another form may order the hourglass's depths otherwise
         self.leave: nn.Module = nn.Identity()
-        self.occlusion = NarrowConvolution(renderer.dense_motion.occlusion)
+        self.occlusion: nn.Module = NarrowConvolution(renderer.dense_motion.occlusion)
         self.up = nn.ModuleList(UpConvNorm(block) for block in hourglass.up if isinstance(block, ConvNorm))
-        self.flatten, self.project = renderer.flatten, renderer.project
+        self.decisions: nn.Module = Apart()  # where another form may pass them on as one tensor
+        self.flatten: nn.Module = SampledConvolution(renderer.flatten)
+        self.project = renderer.project
         self.decoder = FastSpadeDecoder(renderer.decoder)
         self.transfers_picture = renderer.transfers_picture
 
@@ -53,10 +62,10 @@ class FastRenderer(nn.Module):
         candidates = self._candidates(appearance, source_keypoints, driving_keypoints, shifts)
         shifts = F.pad(shifts.flatten(0, 1), (0, 0, 1, 0))
         decided = self._hourglass(motion.hourglass, candidates)
-        flow = motion.flow(decided, shifts)
-        occlusion = torch.sigmoid(self.occlusion(decided.flatten(1, 2)))
-        warped = sample_volume(appearance, flow.reshape(b, frames, *flow.shape[1:]))
-        features = self.project(self.flatten(warped.flatten(0, 1).flatten(1, 2))) * occlusion
+        logits, occlusion = self.decisions(motion.mask(decided), self.occlusion(decided))
+        flow, occlusion = mixed_flow(logits, shifts, motion.mask_floor), torch.sigmoid(occlusion)
+        warped = self.flatten(appearance, flow.reshape(b, frames, *flow.shape[1:]))
+        features = self.project(warped) * occlusion
         images: Tensor = self.decoder(features)
         if self.transfers_picture:
             picture = carried(appearance).unsqueeze(1).expand(-1, frames, -1, -1, -1).flatten(0, 1)
@@ -73,8 +82,8 @@ class FastRenderer(nn.Module):
         shape = features.shape[2:]
         heat = gaussian_maps(driving.flatten(1, 2), shape).reshape(b, frames, keypoints, *shape)
         heat = (heat - gaussian_maps(source, shape).unsqueeze(1)).flatten(0, 1)
-        heat = F.pad(heat, (0, 0, 0, 0, 0, 0, 1, 0)).unsqueeze(2)
-        candidates: Tensor = torch.cat([heat, moved], 2).flatten(1, 2)
+        heat = torch.cat([torch.zeros_like(moved[:, :1, 0]), heat], 1)  # none for the background
+        candidates: Tensor = torch.cat([heat.unsqueeze(2), moved], 2).flatten(1, 2)
         return candidates
 
     def _hourglass(self, hourglass: Hourglass3d, x: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ from sadtalker_runtime.onnx_backend.session import execution_providers, session_
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..networks.convolution import inclusive_grid
 from ..onnx.graph import export_module
+from ..precision.forms import DoublePositions
 from .cache import Timing
 from .layers import Met
 
@@ -42,8 +44,7 @@ def time_forms(met: Met, others: Sequence[Met], precision: str) -> dict[str, Tim
     `met` and `others` are the same layer in the orders that its part may have. Inputs and, where the network has
     trained ones, weights are what they are there. The best of some rounds counts: others only ever make a run longer.
     """
-    generator = torch.Generator().manual_seed(0)
-    natural = [torch.randn(shape, generator=generator) for shape in met.shapes]
+    natural = _inputs(met)
     sessions: dict[str, tuple[onnxruntime.InferenceSession, Met, Arrays]] = {}
     with tempfile.TemporaryDirectory(prefix="sadtalker-tactics-") as folder, torch.no_grad():
         exact = _Framed(met.layer.plain)(*natural)
@@ -53,7 +54,9 @@ def time_forms(met: Met, others: Sequence[Met], precision: str) -> dict[str, Tim
             feed = {f"x{i}": x.numpy() for i, x in enumerate(inputs)}
             for form in one.forms:
                 path = Path(folder) / f"{one.order}-{form}.onnx"
-                module = _Framed(one.layer.build(one.order, form, one.part.depth))
+                module: nn.Module = _Framed(one.layer.build(one.order, form, one.part.depth))
+                if precision == "bf16" and one.layer.positions:
+                    module = DoublePositions(module, list(feed), {f"x{i}" for i in one.layer.positions})
                 export_module(module, tuple(inputs), path, list(feed))
                 sessions[f"{one.order} {form}"] = (open_engine(path, precision), one, feed)
     best = dict.fromkeys(sessions, float("inf"))
@@ -69,6 +72,19 @@ def time_forms(met: Met, others: Sequence[Met], precision: str) -> dict[str, Tim
             best[name] = min(best[name], time.perf_counter() - before)
         rounds += 1
     return {name: Timing(round(1e3 * best[name], 4), round(errors[name], 7)) for name in sessions}
+
+
+def _inputs(met: Met) -> list[Tensor]:
+    """Return random inputs of a layer in natural order; flows move every frame as a whole, as faces do."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = []
+    for number, shape in enumerate(met.shapes):
+        if number in met.layer.positions:
+            moved = 0.1 * torch.randn(*shape[:2], 1, 1, 1, 3, generator=generator)
+            inputs.append(moved + inclusive_grid(shape[2:5], moved))
+        else:
+            inputs.append(torch.randn(shape, generator=generator))
+    return inputs
 
 
 def open_engine(path: Path, precision: str) -> onnxruntime.InferenceSession:
