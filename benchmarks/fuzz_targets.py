@@ -43,8 +43,8 @@ def read_video(data: bytes) -> None:
 
 def read_options(data: bytes) -> None:
     """Make options of bytes: which are given, then their values."""
-    given, values = data[:3], data[3:].ljust(400, b"\0")
-    chosen = int.from_bytes(given.ljust(3, b"\0"), "little")
+    given, values = data[:4], data[4:].ljust(480, b"\0")
+    chosen = int.from_bytes(given.ljust(4, b"\0"), "little")
     arguments: dict[str, object] = {}
     for index, field in enumerate(fields(Options)):
         if chosen >> index & 1:
@@ -53,9 +53,9 @@ def read_options(data: bytes) -> None:
 
 
 def _value(name: str, data: bytes) -> object:
-    if name in ("crop", "enhance"):
+    if name in ("crop", "enhance", "background"):
         return CHOICES[data[0] % len(CHOICES)]
-    if name in ("still", "blink", "poster"):
+    if name in ("still", "blink", "preview", "poster"):
         return bool(data[0] & 1)
     if name in ("blink_reference", "pose_reference", "driving"):
         return data

@@ -18,7 +18,7 @@ TRITON_WORDS = (  # in messages of Triton itself, before or instead of the model
     "cancelled",
     "CANCELLED",
 )
-TEXTS = (b"", b"crop", b"full", b"none", b"gfpgan", b"\xff\xfe", b"x" * 5000, b"\n\0", "grün".encode())
+TEXTS = (b"", b"crop", b"full", b"none", b"gfpgan", b"realesrgan", b"\xff\xfe", b"x" * 5000, b"\n\0", "grün".encode())
 NUMBERS = (0, -1, 1, 0.5, 3, 1e-45, 1e20, -1e30, np.nan, np.inf, -np.inf, 46, 600.04)
 INTEGERS = (0, -1, 1, 2, 45, 46, 2**31 - 1, -(2**31))
 OPTIONS: Mapping[str, type] = {
@@ -31,11 +31,13 @@ OPTIONS: Mapping[str, type] = {
     "blink_rate": np.float32,
     "idle": np.float32,
     "settle": np.float32,
+    "preview": np.bool_,
     "poster": np.bool_,
     "size": np.int32,
     "crop": np.object_,
     "face_index": np.int32,
     "enhance": np.object_,
+    "background": np.object_,
 }
 
 

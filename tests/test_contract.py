@@ -18,6 +18,7 @@ from sadtalker_export.restoration_specs import RESTORATION_SPECS, SERVED_SPECS
 from sadtalker_export.specs import SPECS
 from sadtalker_runtime import generate
 from sadtalker_runtime.animation.windows import RADIUS
+from sadtalker_runtime.enhancers import BACKGROUNDS, ENHANCERS
 from sadtalker_runtime.errors import InputError
 from sadtalker_runtime.live.options import FULL, LiveOptions
 from sadtalker_runtime.option_table import FACE_OPTIONS, LIVE_OPTIONS, OPTIONS
@@ -26,7 +27,8 @@ from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
-TINY = [*SPECS, "face_enhancer"]  # the tiny preset has no detectors
+RESTORERS = [network.model for network in (*ENHANCERS.values(), *BACKGROUNDS.values())]
+TINY = [*SPECS, *RESTORERS]  # the tiny preset has no detectors
 CONFIGS = {path.parent.name: path for path in sorted(REPOSITORY.glob("*/config.pbtxt"))}
 
 

@@ -119,11 +119,40 @@ def test_a_list_of_one_photo_is_that_portrait_and_further_ones_are_encoded_once(
     assert metric("nv_inference_count", model="appearance_encoder") == encoded
 
 
-def test_an_enhanced_video_is_twice_as_large_and_the_same_every_time(client, portrait_path, short_speech):
-    enhanced = client.animate(portrait_path, short_speech, enhance="gfpgan").read()
+@pytest.mark.parametrize("enhance", ["gfpgan", "restoreformer"])
+def test_an_enhanced_video_is_twice_as_large_and_the_same_every_time(client, portrait_path, short_speech, enhance):
+    enhanced = client.animate(portrait_path, short_speech, enhance=enhance).read()
     assert pictures(enhanced).shape == (5, 512, 512, 3)
     assert pictures(enhanced).std() > 10
-    assert client.animate(portrait_path, short_speech, enhance="gfpgan").read() == enhanced
+    assert client.animate(portrait_path, short_speech, enhance=enhance).read() == enhanced
+
+
+def test_two_enhancers_restore_differently(client, portrait_path, short_speech):
+    first, second = (
+        pictures(client.animate(portrait_path, short_speech, enhance=enhance, crop="full").read()).astype(int)
+        for enhance in ("gfpgan", "restoreformer")
+    )
+    assert np.abs(first - second).mean() > 0.5
+
+
+def test_a_preview_shows_how_the_keypoints_move(client, portrait_path, short_speech, metric):
+    rendered = metric("nv_inference_count", model="face_renderer")
+    shown = pictures(client.animate(portrait_path, short_speech, preview=True).read())
+    assert shown.shape == (5, 256, 256, 3)
+    assert shown.std() > 5 and np.abs(np.diff(shown.astype(int), axis=0)).max() > 50
+    assert metric("nv_inference_count", model="face_renderer") == rendered
+
+
+def test_a_background_is_restored_once_and_a_picture_is_twice_as_large(client, portrait_path, short_speech, metric):
+    options = {"crop": "full", "background": "realesrgan"}
+    plain = pictures(client.animate(portrait_path, short_speech, crop="full").read())
+    video = client.animate(portrait_path, short_speech, **options).read()
+    shown = pictures(video)
+    assert shown.shape == (5, 2 * plain.shape[1], 2 * plain.shape[2], 3)
+    tiles = metric("nv_inference_count", model="background_enhancer")
+    assert tiles >= 1
+    assert client.animate(portrait_path, short_speech, **options).read() == video
+    assert metric("nv_inference_count", model="background_enhancer") == tiles
 
 
 def test_a_whole_picture_moves_in_its_face_alone(client, portrait_path, short_speech):
@@ -151,7 +180,8 @@ def test_a_server_without_the_enhancer_says_so(tiny_repository, tmp_path, portra
     shutil.copytree(tiny_repository, repository)
     (repository / "face_enhancer" / "1" / "model.onnx").unlink()
     with Server(repository, tritonserver="embedded") as server, SadTalkerClient(server.grpc_url) as client:
-        with pytest.raises(InvalidInputError, match="enhance: gfpgan is not installed on this server, expected none"):
+        expected = "enhance: gfpgan is not installed on this server, expected none or restoreformer"
+        with pytest.raises(InvalidInputError, match=expected):
             client.animate(portrait_path, speech_path, enhance="gfpgan").read()
         assert len(pictures(client.animate(portrait_path, speech_path).read())) == FRAMES
 

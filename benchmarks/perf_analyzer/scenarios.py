@@ -48,6 +48,8 @@ SCENARIOS = {
         Scenario("motion_full", "chunk of 5 video frames", 64, (1, 4, 8)),
         Scenario("face_renderer", "chunk of 5 video frames", 8, (1, 4), frames=FRAMES_PER_CHUNK),
         Scenario("face_enhancer", "chunk of 5 video frames", 4, (1, 4), frames=FRAMES_PER_CHUNK),
+        Scenario("face_enhancer_restoreformer", "chunk of 5 video frames", 4, (1, 4), frames=FRAMES_PER_CHUNK),
+        Scenario("background_enhancer", "tile of a picture", 4, (1, 4)),
         Scenario("face_detector", "picture", 8, (1, 4)),
         Scenario("face_alignment", "face", 8, (1, 4)),
         Scenario("render_frames", "chunk of 5 video frames", 8, (1, 2, 4), frames=FRAMES_PER_CHUNK, poisson=True),

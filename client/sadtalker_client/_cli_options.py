@@ -34,10 +34,20 @@ def request_options() -> argparse.ArgumentParser:
         "--coefficients", metavar="NPZ", help="move as this file says, which `sadtalker coefficients` wrote"
     )
     group.add_argument("--speech-model", metavar="NAME", help="what gives expression and pose (default: audio2coeff)")
+    group.add_argument(
+        "--preview", action="store_const", const=True, help="draw the face's 3-D keypoints instead of rendering it"
+    )
     group.add_argument("--size", type=int, metavar="N", help="edge of the picture in pixels")
     group.add_argument("--crop", metavar="HOW", help="crop, extcrop, resize, full (the whole picture) or extfull")
     group.add_argument("--face-index", type=int, metavar="N", help="which of several faces, from the left, from 0 on")
-    group.add_argument("--enhance", metavar="HOW", help="gfpgan restores the face and doubles the picture; or none")
+    group.add_argument(
+        "--enhance", metavar="HOW", help="gfpgan or restoreformer restores the face and doubles the picture; or none"
+    )
+    group.add_argument(
+        "--background",
+        metavar="HOW",
+        help="realesrgan restores a whole picture and doubles it, once per portrait; or none",
+    )
     return options
 
 

@@ -62,6 +62,7 @@ class LiveOptions(TypedDict, total=False):
     crop: str | None
     face_index: int | None
     enhance: str | None
+    background: str | None
     speech_model: str | None
 
 

@@ -14,7 +14,9 @@ RENAMED = {
     "--input_pitch": "--pitch SECONDS:DEGREES,...",
     "--input_roll": "--roll SECONDS:DEGREES,...",
     "--preprocess": "--crop HOW",
-    "--enhancer": "--enhance gfpgan",
+    "--background_enhancer": "--background realesrgan",
+    "--face3dvis": "--preview",
+    "--enhancer": "--enhance gfpgan or --enhance restoreformer",
 }
 UNCHANGED = ("--size", "--still")
 DROPPED = {
@@ -23,8 +25,6 @@ DROPPED = {
     "--batch_size": "the server chooses batches by itself",
     "--cpu": "set on the server",
     "--verbose": "the server keeps the log",
-    "--background_enhancer": "not offered",
-    "--face3dvis": "not offered",
     **dict.fromkeys(
         [
             *("--net_recon", "--init_path", "--use_last_fc", "--bfm_folder", "--bfm_model"),

@@ -62,6 +62,9 @@ class Options(TypedDict, total=False):
     coefficients: npt.ArrayLike | None
     """The coefficients that move the face instead: float32 [frames, 70], as a client's `coefficients` returns them.
     Speech is then only heard."""
+    preview: bool | None
+    """Draw the 3-D keypoints that move the face, the head's axes and the 64 coefficients of the expression instead of
+    rendering it: a look at what a recording or coefficients do, which is quick to make."""
     size: int | None
     """Width and height of the picture in pixels; it must be what the server renders."""
     crop: str | None
@@ -71,7 +74,10 @@ class Options(TypedDict, total=False):
     """Which of several faces: from left to right, from 0 on. By default the main one: the largest, or the clearest
     where the server has no learned detector."""
     enhance: str | None
-    """"gfpgan" restores the face in every frame and doubles the picture's edge; "none" leaves it."""
+    """"gfpgan" or "restoreformer" restores the face in every frame and doubles the picture's edge; "none" leaves it."""
+    background: str | None
+    """"realesrgan" restores the picture around the face and doubles its edge, once per portrait, with crop "full" or
+    "extfull"; "none" leaves it."""
 
 
 DATATYPES = {
@@ -94,10 +100,12 @@ DATATYPES = {
     "settle": "FP32",
     "speech_model": "BYTES",
     "coefficients": "FP32",
+    "preview": "BOOL",
     "size": "INT32",
     "crop": "BYTES",
     "face_index": "INT32",
     "enhance": "BYTES",
+    "background": "BYTES",
 }
 MAX_PHOTOS = 8  # of one person, the portrait included
 FILES = {"blink_reference", "pose_reference", "driving"}  # videos, sent as bytes

@@ -6,6 +6,7 @@ from .networks.appearance_encoder import AppearanceEncoderSize
 from .networks.audio2exp import Audio2ExpSize
 from .networks.audio2pose import Audio2PoseSize
 from .networks.audio_encoder import AudioEncoderSize
+from .networks.background_enhancer import BackgroundEnhancerSize
 from .networks.dense_motion import DenseMotionSize
 from .networks.face_alignment import FaceAlignmentSize
 from .networks.face_detector import FaceDetectorSize
@@ -16,6 +17,7 @@ from .networks.face_renderer import FaceRendererSize
 from .networks.keypoint_detector import KeypointDetectorSize
 from .networks.motion import MotionSize
 from .networks.resnet import ResNetSize
+from .networks.restoreformer import RestoreFormerSize
 from .networks.spade_decoder import SpadeDecoderSize
 
 
@@ -31,6 +33,8 @@ class Preset:
     face_renderer: FaceRendererSize = field(default_factory=FaceRendererSize)
     motion: MotionSize = field(default_factory=MotionSize)
     face_enhancer: FaceEnhancerSize = field(default_factory=FaceEnhancerSize)
+    restoreformer: RestoreFormerSize = field(default_factory=RestoreFormerSize)
+    background_enhancer: BackgroundEnhancerSize = field(default_factory=BackgroundEnhancerSize)
     face_detector: FaceDetectorSize = field(default_factory=FaceDetectorSize)
     face_alignment: FaceAlignmentSize = field(default_factory=FaceAlignmentSize)
     face_parser: FaceParserSize = field(default_factory=FaceParserSize)
@@ -57,6 +61,8 @@ PRESETS = {
             ),
             motion=MotionSize(width=64),
             face_enhancer=FaceEnhancerSize(latent=16, widths=(16, 16, 16, 16, 16, 8, 8, 8)),
+            restoreformer=RestoreFormerSize(width=4, heads=2, latent=16, codes=32, groups=4),
+            background_enhancer=BackgroundEnhancerSize(features=8, growth=4, blocks=1),
             face_detector=FaceDetectorSize(_TINY_RESNET, width=16),
             face_alignment=FaceAlignmentSize(width=16, stacks=2),
             face_parser=FaceParserSize(widths=(8, 8, 8, 8, 8), blocks=1),

@@ -67,6 +67,7 @@ class NetworkSpec:
     outputs: tuple[TensorSpec, ...]
     build: Callable[[Networks], nn.Module]
     tolerance: float  # max abs difference between eager and exported, in units of the output
+    samples: int = 1  # of inputs that the export may try: one that agrees in every value suffices
     tensorrt: BatchProfile | None = None
     half: tuple[str, ...] = ()  # submodules of what `build` makes that compute in float16 in an fp16 export
     half_tolerance: float = 0.0  # as `tolerance`, of the fp16 export against the float32 module

@@ -3,12 +3,14 @@
 `options.Options` and `live.options.LiveOptions` validate by it; `python -m sadtalker_runtime.generate` writes the
 inputs of `sadtalker` and `sadtalker_live` in the model repository, the tables in README.md, docs/options.md and
 docs/live.md from it; tests compare the client's types and command-line flags with it. Nothing but the standard library
-is imported here.
+and other declarations is imported here.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from sadtalker_runtime.enhancers import BACKGROUNDS, ENHANCERS
 
 Kind: TypeAlias = Literal["number", "flag", "choice", "text", "curve", "times", "coefficients", "file", "files"]
 
@@ -53,7 +55,7 @@ class Option:
 
     @property
     def expected(self) -> str:
-        """The values that are accepted, in words: "0 to 45", "seconds from 1 on", "none or gfpgan"."""
+        """The values that are accepted, in words: "0 to 45", "seconds from 1 on", "rgb24, jpeg, mp4"."""
         if self.choices:
             return (" or " if len(self.choices) == 2 else ", ").join(self.choices)
         if math.isfinite(self.high):
@@ -134,6 +136,13 @@ OPTIONS = {
             "only heard",
         ),
         Option("coefficients_only", "flag", "BOOL", "only the coefficients, as a NumPy file", default=False),
+        Option(
+            "preview",
+            "flag",
+            "BOOL",
+            "draw the 3-D keypoints, the head's axes and the expression instead of rendering the face: quick to make",
+            default=False,
+        ),
         Option("poster", "flag", "BOOL", "only the first frame, as a PNG file", default=False),
         Option(
             "size",
@@ -165,8 +174,17 @@ OPTIONS = {
             "enhance",
             "choice",
             "BYTES",
-            "gfpgan: restore the face in every frame and double its edge (256 pixels only)",
-            choices=("none", "gfpgan"),
+            f"{' or '.join(ENHANCERS)}: restore the face in every frame and double its edge (256 pixels only)",
+            choices=("none", *ENHANCERS),
+            default="none",
+        ),
+        Option(
+            "background",
+            "choice",
+            "BYTES",
+            f"{' or '.join(BACKGROUNDS)}: restore the picture around the face and double its edge, once per portrait "
+            "(with crop full or extfull)",
+            choices=("none", *BACKGROUNDS),
             default="none",
         ),
     )
@@ -187,6 +205,7 @@ FACE_OPTIONS = {
         "crop",
         "face_index",
         "enhance",
+        "background",
         "speech_model",
     )
 }

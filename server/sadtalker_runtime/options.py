@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from sadtalker_runtime.arrays import Array
+from sadtalker_runtime.enhancers import ENHANCERS, FULL_RENDERER, RENDERER
 from sadtalker_runtime.errors import InputError, excerpt
 from sadtalker_runtime.option_table import MAX_KEY_FRAMES, OPTIONS, Option
 from sadtalker_runtime.timing import FRAME_RATE
 
-ENHANCERS = {"none": 1, "gfpgan": 2}
-"""Face restorers, and how much larger each makes a frame."""
 MIN_GAP = 1 / FRAME_RATE - 1e-4  # seconds between key frames: a frame, less what float32 rounds off at 600 s
 MIN_IDLE = OPTIONS["idle"].low
 """Seconds of the shortest loop."""
@@ -48,16 +47,23 @@ class Options:
     speech_model: str = "audio2coeff"
     coefficients: Array | None = None
     coefficients_only: bool = False
+    preview: bool = False
     poster: bool = False
     size: int | None = None
     crop: str = "crop"
     face_index: int = -1
     enhance: str = "none"
+    background: str = "none"
 
     def __post_init__(self) -> None:
         for option in OPTIONS.values():
             check_option(option, getattr(self, option.name))
         self._check_blinks()
+        if self.background != "none" and not self.full:
+            raise InputError(f"background: expected with crop full or extfull, got crop {self.crop}")
+        for name in ("enhance", "background"):
+            if self.preview and getattr(self, name) != "none":
+                raise InputError(f"preview: expected without {name}, got both")
         if self.coefficients is not None:
             if not np.isfinite(self.coefficients).all():
                 raise InputError("coefficients: expected finite values, got NaN or infinity")
@@ -73,6 +79,18 @@ class Options:
     def full(self) -> bool:
         """Whether the whole picture is shown."""
         return self.crop in ("full", "extfull")
+
+    @property
+    def renderer(self) -> str:
+        """The model that renders frames as these options ask."""
+        if self.enhance != "none":
+            return ENHANCERS[self.enhance].renderer(self.full)
+        return FULL_RENDERER if self.full else RENDERER
+
+    @property
+    def scale(self) -> int:
+        """How much larger that model's frames are than the renderer's."""
+        return ENHANCERS[self.enhance].scale if self.enhance != "none" else 1
 
     def check_length(self, seconds: float) -> None:
         """Raise InputError where key frames lie beyond a video of so many seconds."""

@@ -110,7 +110,7 @@ def test_version(sadtalker):
     ("flags", "expected"),
     [
         (["--preprocess", "full"], "--preprocess is --crop HOW here"),
-        (["--enhancer=gfpgan"], "--enhancer is --enhance gfpgan here"),
+        (["--enhancer=gfpgan"], "--enhancer is --enhance gfpgan or --enhance restoreformer here"),
         (
             ["--driven_audio", "b.wav", "--source_image", "a.png", "--result_dir", "out"],
             "--driven_audio is the second argument, SPEECH here; --source_image is the first argument, PORTRAIT here; "

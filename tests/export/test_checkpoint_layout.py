@@ -10,7 +10,14 @@ import torch
 from sadtalker_export.checkpoint import loading
 from sadtalker_export.checkpoint.layout import MAPPING_CROP, MAPPING_FULL, SADTALKER, CheckpointError, CheckpointFile
 from sadtalker_export.checkpoint.networks import expected_shapes
-from sadtalker_export.checkpoint.restoration_layout import ALIGNMENT, GFPGAN, PARSENET, RETINAFACE
+from sadtalker_export.checkpoint.restoration_layout import (
+    ALIGNMENT,
+    GFPGAN,
+    PARSENET,
+    REALESRGAN,
+    RESTOREFORMER,
+    RETINAFACE,
+)
 from sadtalker_export.presets import PRESETS
 
 # Of the published files: number of tensors, and SHA-256 over the sorted lines "key [shape]".
@@ -20,6 +27,8 @@ PUBLISHED = {
     MAPPING_CROP: (18, "9dd57a8234838057318dd60b2c69305d583dcfd91ed10fae48016792e0bfa436"),
     MAPPING_FULL: (18, "2bfcface9f9a995102f03441bcfd8b9e2a1fae22003d2f0cb39316b1f4cdac2e"),
     GFPGAN: (285, "b4d310540debf8e32d591fe1dc9f6d3ae4c30dab6340dc32a4606b06362386a9"),
+    RESTOREFORMER: (405, "50f11f8906fd1c6810c57caf9c8d1f1c40494ac240176b40fe5297401d2449fc"),
+    REALESRGAN: (702, "d03cd47cc4efa2bfbeb98fd57ec0aa34e9b69a8a0bcba87b3117f93b96c49f0d"),
     RETINAFACE: (456, "4d1a58ba19cc72c258466850921e5d226797111ae036a158d072406b95b6f04f"),
     ALIGNMENT: (1137, "76d9a15294487399b698723be4a341c43a20484b43928e8593f6e6df5682c5c3"),
     PARSENET: (238, "f4ddfb08933f2a2ca7568db2439575cad34f312139d322c2860e3d18b948b3b4"),
@@ -120,6 +129,17 @@ def test_a_missing_file_names_the_command_that_brings_it(directory: Path) -> Non
     (directory / MAPPING_FULL.name).unlink()
     with pytest.raises(CheckpointError, match=f"{MAPPING_FULL.name}: not found; `sadtalker-export weights --official"):
         loading.load_directory(directory)
+
+
+def test_a_copy_with_the_other_entry_is_read(tmp_path: Path) -> None:
+    path = loading.write_synthetic(tmp_path, TINY, RESTOREFORMER)
+    tensors = torch.load(path)
+    torch.save({"params": tensors["params_ema"]}, path)
+    found = loading.load_restoration(tmp_path, TINY)["restoreformer"].state_dict()
+    assert torch.equal(found["decoder.head.bias"], tensors["params_ema"]["decoder.conv_out.bias"])
+    torch.save({"state": tensors["params_ema"]}, path)
+    with pytest.raises(CheckpointError, match="expected a dictionary with tensors under 'params_ema' or 'params'"):
+        loading.load_restoration(tmp_path, TINY)
 
 
 class Malicious:

@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F
 from sadtalker_export.checkpoint import loading, synthetic
 from sadtalker_export.checkpoint.restoration_layout import ALIGNMENT, PARSENET, RESTORATION, RETINAFACE
+from sadtalker_export.networks.background_enhancer import BackgroundEnhancer
 from sadtalker_export.networks.face_alignment import peaks
 from sadtalker_export.networks.face_detector import MEAN, FaceDetector
 from sadtalker_export.networks.face_enhancer import FaceEnhancer, FaceEnhancerSize
 from sadtalker_export.networks.face_parser import FaceParser
 from sadtalker_export.networks.frame_enhancer import TEMPLATE, FrameEnhancer, carry, invert, similarity, transform
 from sadtalker_export.networks.motion import rotation_matrix
+from sadtalker_export.networks.restoreformer import Dictionary, RestoreFormer
 from sadtalker_export.networks.stylegan2 import EPSILON, SLOPE, StyleConv
 from sadtalker_export.onnx.check import check
 from sadtalker_export.onnx.graph import export
@@ -56,6 +58,34 @@ def test_the_enhancer_is_gfpgan(bench: Bench) -> None:
     restored = bench.network("face_enhancer", FaceEnhancer)(face)[:, :, ::16, ::16].numpy()
     bench.release(())
     assert np.abs(restored - bench.figure("gfpgan.image")).max() < 1e-3
+
+
+@torch.no_grad()
+def test_restoreformer_is_the_original_s(bench: Bench) -> None:
+    face = bench.input("restoreformer", (1, 3, 512, 512), -1, 1)
+    restored = bench.network("restoreformer", RestoreFormer)(face)[:, :, ::16, ::16].numpy()
+    bench.release(())
+    assert np.abs(restored - bench.figure("restoreformer.image")).max() < 1e-3
+
+
+@torch.no_grad()
+def test_the_background_enhancer_is_real_esrgan(bench: Bench) -> None:
+    picture = bench.input("realesrgan", (1, 3, 96, 128), 0, 1)
+    enlarged = bench.network("background_enhancer", BackgroundEnhancer)(picture)
+    bench.release(())
+    assert enlarged.shape == (1, 3, 192, 256)
+    every_8th = slice(None, None, 8)
+    assert agrees(bench, "realesrgan.image", enlarged, slice(None), slice(None), every_8th, every_8th)
+
+
+@torch.no_grad()
+def test_the_nearest_entry_of_the_dictionary_is_found() -> None:
+    dictionary = Dictionary(7, 3)
+    latents = torch.from_numpy(synthetic.named_input("latents", (2, 3, 4, 5)))
+    entries = dictionary.entries.weight
+    distances = (latents.permute(0, 2, 3, 1)[..., None, :] - entries).square().sum(-1)
+    assert torch.equal(dictionary.nearest(latents), distances.argmin(-1))
+    assert torch.equal(dictionary(latents)[1, :, 3, 4], entries[distances[1, 3, 4].argmin()])
 
 
 @torch.no_grad()
@@ -219,14 +249,14 @@ def tilted(scale: float = 0.3) -> Tensor:
 
 
 def test_a_face_that_is_not_changed_comes_back_where_it_was(frames: Tensor) -> None:
-    result = FrameEnhancer(Paint())(frames, tilted(), *still())  # type: ignore[arg-type]
+    result = FrameEnhancer(Paint())(frames, tilted(), *still())
     assert result.shape == (1, 2, 512, 512, 3) and result.dtype == torch.uint8
     assert (result.float() - enlarged(frames)).abs().max() < 3
 
 
 def test_outside_of_the_face_s_square_nothing_is_touched_and_the_edge_is_soft(frames: Tensor) -> None:
     frames = frames // 2
-    result = FrameEnhancer(Paint(1.0))(frames, tilted(), *still()).float()  # type: ignore[arg-type]
+    result = FrameEnhancer(Paint(1.0))(frames, tilted(), *still()).float()
     plain = enlarged(frames).round().clamp(0, 255)
     assert torch.equal(result[:, :, :40], plain[:, :, :40]) and torch.equal(result[:, :, :, -40:], plain[:, :, :, -40:])
     assert (result[:, :, 236:276, 236:276] == 255).all()
@@ -237,7 +267,7 @@ def test_outside_of_the_face_s_square_nothing_is_touched_and_the_edge_is_soft(fr
 def test_the_restored_face_follows_the_keypoints(frames: Tensor) -> None:
     source, driving = still()
     driving = driving + torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.0, 0.3]])[None, :, None]
-    result = FrameEnhancer(Paint(1.0))(frames // 2, tilted(0.2), source, driving)  # type: ignore[arg-type]
+    result = FrameEnhancer(Paint(1.0))(frames // 2, tilted(0.2), source, driving)
     columns = [(frame[256] == 255).all(-1).nonzero().float().mean() for frame in result[0]]
     assert float(columns[1] - columns[0]) == pytest.approx(0.2 * 255, abs=1.5)
 

@@ -64,10 +64,13 @@ def test_files_with_equal_keys_have_their_own_values() -> None:
 
 def test_the_command_writes_all_files_the_same_each_time(tmp_path: Path) -> None:
     command = ["weights", "--preset", "tiny", "--size", "256", "512", "--with", "enhancer", "--with", "detectors"]
+    command += ["--with", "restoreformer", "--with", "background"]
     for directory in ("once", "again"):
         assert cli.main([*command, "--synthetic", str(tmp_path / directory)]) == 0
     assert sorted(path.name for path in (tmp_path / "once").iterdir()) == [
         "GFPGANv1.4.pth",
+        "RealESRGAN_x2plus.pth",
+        "RestoreFormer.pth",
         "SadTalker_V0.0.2_256.safetensors",
         "SadTalker_V0.0.2_512.safetensors",
         "alignment_WFLW_4HG.pth",

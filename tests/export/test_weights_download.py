@@ -219,15 +219,24 @@ def test_a_mirror_that_is_no_url(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "expected a URL that begins with http:// or https://, got '/srv/files'" in one_line(capsys)
 
 
+def test_a_file_without_a_known_digest_is_not_downloaded(
+    tmp_path: Path, mirror: Mirror, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["weights", "--official", str(tmp_path), "--with", "restoreformer", "--mirror", mirror.url]) == 2
+    assert "v1.3.4/RestoreFormer.pth is not known here" in one_line(capsys)
+    assert names(tmp_path) == [] and mirror.requests == []
+
+
 def test_the_catalogue_holds_the_published_releases() -> None:
-    everything = catalogue({"256", "512", "motion", "enhancer", "detectors"})
+    everything = catalogue({"256", "512", "motion", "enhancer", "background", "detectors"})
     assert [file.url.split("/releases/download/")[0] for file in everything] == (
         ["https://github.com/OpenTalker/SadTalker"] * 4
         + ["https://github.com/TencentARC/GFPGAN"]
+        + ["https://github.com/xinntao/Real-ESRGAN"]
         + ["https://github.com/xinntao/facexlib"] * 3
     )
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in everything)
-    assert sum(file.size for file in everything) == 2_498_566_458
+    assert sum(file.size for file in everything) == 2_565_628_183
     assert [file.name for file in catalogue({"256", "motion"})] == [
         "SadTalker_V0.0.2_256.safetensors",
         "mapping_00229-model.pth.tar",

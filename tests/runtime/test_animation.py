@@ -16,7 +16,9 @@ from sadtalker_runtime import options
 from sadtalker_runtime.animation import animator as animation
 from sadtalker_runtime.animation import coefficient_stream as coefficients
 from sadtalker_runtime.animation import windows
+from sadtalker_runtime.enhancers import BACKGROUNDS
 from sadtalker_runtime.errors import REFUSED, CallError, InputError
+from sadtalker_runtime.portrait import enlargement
 
 
 @pytest.mark.parametrize("frames", [1, 5, 6, 13, 35, 61])
@@ -101,9 +103,13 @@ def test_blinks_are_those_asked_for(asked: dict, closed: list[int]) -> None:
     assert np.flatnonzero(speech["blink"] == 1).tolist() == closed
 
 
-def test_an_enhanced_video_is_twice_as_large() -> None:
+@pytest.mark.parametrize(
+    ("enhance", "renderer"), [("gfpgan", "render_frames_enhanced"), ("restoreformer", "render_frames_restoreformer")]
+)
+def test_an_enhanced_video_is_twice_as_large(enhance: str, renderer: str) -> None:
     models = Models()
-    parts = asyncio.run(make_video(new_animator(models), 0.4, enhance="gfpgan"))
+    parts = asyncio.run(make_video(new_animator(models), 0.4, enhance=enhance))
+    assert len(models.asked(renderer)) == 2
     with av.open(io.BytesIO(b"".join(part.video for part in parts))) as file:
         assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(512, 512)] * 10
     assert not models.asked("render_frames")
@@ -111,9 +117,25 @@ def test_an_enhanced_video_is_twice_as_large() -> None:
 
 def test_an_enhancer_that_the_server_lacks_is_refused() -> None:
     animator = animation.Animator(Models().call, lambda model: False, Observer(), decoders(), 256, 600, 3, 4)
-    message = "^enhance: gfpgan is not installed on this server, expected none$"
+    message = (
+        "^enhance: gfpgan is not installed on this server, expected none "
+        r"\(`sadtalker-export onnx` installs it where GFPGANv1.4.pth is among the weights\)$"
+    )
     with pytest.raises(InputError, match=message):
         asyncio.run(make_video(animator, enhance="gfpgan"))
+
+
+def test_the_enhancers_that_the_server_has_are_named_instead() -> None:
+    def installed(model: str) -> bool:
+        return "restoreformer" not in model
+
+    animator = animation.Animator(Models().call, installed, Observer(), decoders(), 256, 600, 3, 4)
+    with pytest.raises(
+        InputError, match=r"^enhance: restoreformer is not .* expected none or gfpgan \(.*RestoreFormer"
+    ):
+        asyncio.run(make_video(animator, enhance="restoreformer", crop="full"))
+    with pytest.raises(InputError, match=r"^enhance: restoreformer is not"):
+        asyncio.run(animator.portrait(b"portrait", options.Options(enhance="restoreformer")))
 
 
 def test_a_whole_picture_is_shown_around_the_face() -> None:
@@ -133,6 +155,65 @@ def test_a_whole_picture_is_shown_around_the_face() -> None:
     for asked in (source, *models.asked("render_frames_full")):
         seen = asked["coefficient_windows"][0]
         np.testing.assert_array_equal(seen[:, 70:], np.tile(placement[:, None], (5, 1, 27)))
+
+
+@pytest.mark.parametrize("crop", ["crop", "full"])
+def test_a_preview_needs_no_renderer(crop: str) -> None:
+    models = Models()
+    parts = asyncio.run(make_video(new_animator(models), 0.28, preview=True, crop=crop, photos=(b"smile",)))
+    with av.open(io.BytesIO(b"".join(part.video for part in parts))) as file:
+        assert [(frame.width, frame.height) for frame in file.decode(video=0)] == [(256, 256)] * 7
+    assert not [name for name, _ in models.calls if name.startswith("render")]
+    poster = asyncio.run(make_video(new_animator(models), 0.28, preview=True, poster=True))
+    assert poster[0].video.startswith(b"\x89PNG")
+
+
+def test_a_preview_restores_nothing() -> None:
+    with pytest.raises(InputError, match=r"^preview: expected without enhance, got both$"):
+        options.Options(preview=True, enhance="gfpgan")
+
+
+def test_a_background_is_enlarged_once_for_all_videos_of_a_portrait() -> None:
+    models, observer = Models(), Observer()
+    animator = new_animator(models, observer)
+    asked = {"crop": "full", "background": "realesrgan"}
+    parts = [asyncio.run(make_video(animator, 0.4, **asked)) for _ in range(2)][1]
+    with av.open(io.BytesIO(b"".join(part.video for part in parts))) as file:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+    assert frames.shape == (10, 600, 640, 3)
+    outside = np.ones((600, 640), bool)
+    outside[40:440, 20:420] = False
+    expected = (255 - PICTURE).repeat(2, axis=0).repeat(2, axis=1)  # which the network of this test paints
+    assert np.abs(frames[:, outside].mean(1) - expected[outside].mean(0)).max() < 3
+    assert len(models.asked("background_enhancer")) == 4  # 2 x 2 tiles, for the first video
+    assert observer.lookups == [False, True]
+
+
+def test_a_background_needs_its_network_and_a_whole_picture() -> None:
+    animator = animation.Animator(Models().call, lambda model: False, Observer(), decoders(), 256, 600, 3, 4)
+    message = r"^background: realesrgan is not installed on this server, expected none \(.*RealESRGAN_x2plus.pth"
+    with pytest.raises(InputError, match=message):
+        asyncio.run(make_video(animator, background="realesrgan", crop="full"))
+    with pytest.raises(InputError, match=r"^background: expected with crop full or extfull, got crop resize$"):
+        options.Options(background="realesrgan", crop="resize")
+
+
+@pytest.mark.parametrize("shape", [(300, 320), (256, 256), (100, 40), (257, 700), (2, 1000)])
+def test_tiles_make_the_picture_again(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    models = Models()
+    large = asyncio.run(enlargement.enlarged(picture, models.call, BACKGROUNDS["realesrgan"]))
+    np.testing.assert_array_equal(large, (255 - picture).repeat(2, axis=0).repeat(2, axis=1))
+    assert all(asked["tiles"].shape == (1, 256, 256, 3) for asked in models.asked("background_enhancer"))
+
+
+@pytest.mark.parametrize("side", [2, 255, 256, 257, 300, 480, 481, 1080, 1919, 1920])
+def test_of_a_tile_nothing_near_its_edge_is_used(side: int) -> None:
+    spans = enlargement.spans(side, 256)
+    assert [stop for _, _, stop in spans] == [*(begin for _, begin, _ in spans[1:]), side]
+    for start, begin, stop in spans:
+        assert begin - start >= enlargement.OVERLAP // 2 or begin == 0
+        assert start + 256 - stop >= enlargement.OVERLAP // 2 or stop == side
 
 
 def test_no_more_chunks_than_allowed_are_in_flight_and_the_first_is_alone() -> None:

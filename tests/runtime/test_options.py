@@ -48,7 +48,7 @@ def test_defaults() -> None:
         ({"seed": -1}, "seed: expected a number from 0 on, got -1"),
         ({"crop": "half"}, "crop: expected crop, extcrop, resize, full, extfull, got 'half'"),
         ({"face_index": -2}, "face_index: expected a number from 0 on, or -1 for the main face, got -2"),
-        ({"enhance": "codeformer"}, "enhance: expected none or gfpgan, got 'codeformer'"),
+        ({"enhance": "codeformer"}, "enhance: expected none, gfpgan, restoreformer, got 'codeformer'"),
     ],
 )
 def test_bad_options_are_refused(asked: dict, message: str) -> None:

@@ -7,6 +7,7 @@ from .download import RemoteFile
 
 SADTALKER = "https://github.com/OpenTalker/SadTalker/releases/download/v0.0.2-rc"
 GFPGAN = "https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0"
+REALESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download/v0.2.1"
 FACEXLIB_0_1 = "https://github.com/xinntao/facexlib/releases/download/v0.1.0"
 FACEXLIB_0_2 = "https://github.com/xinntao/facexlib/releases/download/v0.2.2"
 
@@ -42,6 +43,13 @@ CATALOGUE = {
             f"{GFPGAN}/GFPGANv1.4.pth", 348632874, "e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad"
         ),
     ),
+    "background": (
+        RemoteFile(
+            f"{REALESRGAN}/RealESRGAN_x2plus.pth",
+            67061725,
+            "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb",
+        ),
+    ),
     "detectors": (
         RemoteFile(
             f"{FACEXLIB_0_1}/detection_Resnet50_Final.pth",
@@ -61,6 +69,10 @@ CATALOGUE = {
     ),
 }
 """Purpose -> the files it needs: where each is published, its size in bytes and its SHA-256."""
+
+
+BY_HAND = {"restoreformer": "https://github.com/TencentARC/GFPGAN/releases/download/v1.3.4/RestoreFormer.pth"}
+"""Purpose -> where its file is published, of files whose SHA-256 is not known here: they are not downloaded."""
 
 
 def catalogue(purposes: set[str], mirror: str | None = None) -> list[RemoteFile]:

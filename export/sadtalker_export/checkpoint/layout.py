@@ -32,6 +32,7 @@ class CheckpointFile:
     rules: tuple[Rule, ...]
     entry: str | None = None  # key in a pickled dictionary; None where the tensors are at the top level
     synthetic_prefix: str = ""  # prefix of the keys in the names that seed synthetic values
+    other_entry: str | None = None  # that some copies of the file have instead
     unused: tuple[str, ...] = ()  # for training only: in the file, not in our networks
 
     def ours(self, official_key: str) -> tuple[str, str] | None:

@@ -17,6 +17,11 @@ from .restoration_layout import RESTORATION
 
 DEMO = Path(__file__).parents[1] / "demo"  # the trained weights in this package
 OFFICIAL = Path("weights/official")
+RESTORERS = {
+    "face_enhancer",
+    "restoreformer",
+    "background_enhancer",
+}  # networks that change pictures, not those that find faces
 _PRESET_MARKER = "generator.first.conv.weight"  # its length differs between presets
 _PARALLEL = "module."  # prefix that data-parallel training gives every key; some published files still have it
 
@@ -29,13 +34,13 @@ def files(image_size: int = 256) -> tuple[CheckpointFile, ...]:
 def load_weights(name: str, image_size: int = 256) -> tuple[Preset, dict[str, nn.Module]]:
     """Load the networks that `--weights` names: `tiny`, `demo`, `official`, or a directory.
 
-    Networks that find and restore faces are included if their files are there. `tiny` includes the enhancer, but no
+    Networks that find and restore faces are included if their files are there. `tiny` includes all that restore, but no
     detectors: with synthetic weights they find no face. Raises `CheckpointError`.
     """
     if name == "tiny":
         tiny = PRESETS["tiny"]
         networks = synthetic_networks(tiny, image_size=image_size)
-        return tiny, networks | synthetic_networks(tiny, {"face_enhancer"})
+        return tiny, networks | synthetic_networks(tiny, RESTORERS)
     directory = {"official": OFFICIAL, "demo": DEMO}.get(name, Path(name))
     preset, networks = load_directory(directory, image_size)
     return preset, networks | load_restoration(directory, preset)
@@ -102,9 +107,11 @@ def read(path: Path, file: CheckpointFile) -> dict[str, Tensor]:
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from error
-    tensors = content.get(file.entry) if file.entry and isinstance(content, dict) else content
+    tensors = content
+    if file.entry and isinstance(content, dict):
+        tensors = content.get(file.entry, content.get(file.other_entry))
     if not isinstance(tensors, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
-        where = f" under {file.entry!r}" if file.entry else ""
+        where = f" under {' or '.join(map(repr, filter(None, (file.entry, file.other_entry))))}" if file.entry else ""
         raise CheckpointError(f"{path}: expected a dictionary with tensors{where}")
     return {key.removeprefix(_PARALLEL): value for key, value in tensors.items()}
 

@@ -8,6 +8,7 @@ from torch import nn
 from ..networks.appearance_encoder import AppearanceEncoder
 from ..networks.audio2exp import Audio2Exp
 from ..networks.audio2pose import CHUNK_FRAMES, LATENT, POSE, POSE_STYLES, Audio2Pose
+from ..networks.background_enhancer import BackgroundEnhancer
 from ..networks.face_alignment import FaceAlignment
 from ..networks.face_detector import FaceDetector
 from ..networks.face_enhancer import FaceEnhancer
@@ -16,6 +17,7 @@ from ..networks.face_reconstruction import FaceReconstruction
 from ..networks.face_renderer import FaceRenderer
 from ..networks.keypoint_detector import KeypointDetector
 from ..networks.motion import Motion, MotionSize
+from ..networks.restoreformer import RestoreFormer
 from ..presets import Preset
 from .layout import CheckpointFile, Shape
 from .restoration_layout import GFPGAN, PARSENET
@@ -37,6 +39,8 @@ def build_networks(preset: Preset, names: set[str] | None = None) -> dict[str, n
         "motion": lambda: Motion(motion),
         "motion_full": lambda: Motion(full),
         "face_enhancer": lambda: FaceEnhancer(preset.face_enhancer),
+        "restoreformer": lambda: RestoreFormer(preset.restoreformer),
+        "background_enhancer": lambda: BackgroundEnhancer(preset.background_enhancer),
         "face_detector": lambda: FaceDetector(preset.face_detector),
         "face_alignment": lambda: FaceAlignment(preset.face_alignment),
         "face_parser": lambda: FaceParser(preset.face_parser),

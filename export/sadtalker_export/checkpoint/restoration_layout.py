@@ -1,4 +1,7 @@
-"""The official files of GFP-GAN (restores faces) and facexlib (finds faces and their parts), key by key."""
+"""The official files of networks that restore faces (GFP-GAN, RestoreFormer), pictures (Real-ESRGAN), or find faces.
+
+They are mapped key by key.
+"""
 
 from .layout import CheckpointFile, resnet, rules
 
@@ -84,6 +87,33 @@ _PARSER_BLOCK |= {"shortcut_func.conv2d.*": "skip.conv.*"}
 _PARSER = {"encoder.0.conv2d.*": "stem.conv.*", "out_mask_conv.conv2d.*": "head.conv.*"}
 _PARSER |= _each(_PARSER_BLOCKS, _PARSER_BLOCK)
 
+_RESIDUAL = {f"{kind}{n}.*": f"{kind}{n}.*" for kind in ("norm", "conv") for n in (1, 2)}
+_RESIDUAL |= {"nin_shortcut.*": "skip.*"}
+_ATTENTION = {"norm1.*": "norm.*", "norm2.*": "guide_norm.*", "q.*": "query.*", "k.*": "key.*", "v.*": "value.*"}
+_ATTENTION |= {"proj_out.*": "merge.*"}
+_RESOLUTIONS = 6  # of RestoreFormer, from 512x512 to 16x16; official keys count from the finest in both halves
+_DOWN = {f"encoder.down.{i}": f"encoder.levels.{i}" for i in range(_RESOLUTIONS)}
+_UP = {f"decoder.up.{i}": f"decoder.levels.{_RESOLUTIONS - 1 - i}" for i in range(_RESOLUTIONS)}
+_LEVELS = _DOWN | _UP
+_HALVES = {"encoder": "encoder", "decoder": "decoder"}
+_RESTOREFORMER = (
+    {"quant_conv.*": "to_dictionary.*", "quantize.embedding.*": "dictionary.entries.*"}
+    | {"post_quant_conv.*": "from_dictionary.*"}
+    | _each(_HALVES, {"conv_in.*": "stem.*", "norm_out.*": "norm.*", "conv_out.*": "head.*"})
+    | _each(_HALVES, _each({"mid.block_{n}": "middle.block{n}"}, _RESIDUAL))
+    | _each(_HALVES, _each({"mid.attn_1": "middle.attention"}, _ATTENTION))
+    | _each(_LEVELS, _each({"block.{n}": "blocks.{n}"}, _RESIDUAL))
+    | _each(_LEVELS, _each({"attn.{n}": "attention.{n}"}, _ATTENTION))
+    | _each(_DOWN, {"downsample.conv.*": "resample.*"})
+    | _each(_UP, {"upsample.conv.*": "resample.*"})
+)
+
+_ENLARGER = {f"conv_{official}.*": f"{ours}.*" for official, ours in {"first": "stem", "body": "merge"}.items()}
+_ENLARGER |= {"conv_up{n}.*": "up{n}.*", "conv_hr.*": "fine.*", "conv_last.*": "head.*"}
+_ENLARGER |= {
+    f"body.{{n}}.rdb{i + 1}.conv{j + 1}.*": f"body.{{n}}.blocks.{i}.convs.{j}.*" for i in range(3) for j in range(5)
+}
+
 GFPGAN = CheckpointFile(
     "GFPGANv1.4.pth",
     rules("face_enhancer", "stylegan_decoder.", {k: f"generator.{v}" for k, v in _GENERATOR.items()})
@@ -92,6 +122,20 @@ GFPGAN = CheckpointFile(
     synthetic_prefix="gfpgan.",
     # the generator's latents come from the U-Net, so its mapping network is not used
     unused=("stylegan_decoder.style_mlp.*", "toRGB.*"),
+)
+RESTOREFORMER = CheckpointFile(
+    "RestoreFormer.pth",
+    rules("restoreformer", "", _RESTOREFORMER),
+    entry="params_ema",
+    synthetic_prefix="restoreformer.",
+    other_entry="params",
+)
+REALESRGAN = CheckpointFile(
+    "RealESRGAN_x2plus.pth",
+    rules("background_enhancer", "", _ENLARGER),
+    entry="params_ema",
+    synthetic_prefix="realesrgan_x2plus.",
+    other_entry="params",
 )
 RETINAFACE = CheckpointFile(
     "detection_Resnet50_Final.pth", rules("face_detector", "", _DETECTOR), synthetic_prefix="retinaface."
@@ -105,4 +149,4 @@ PARSENET = CheckpointFile(
     synthetic_prefix="parsenet.",
     unused=("out_img_conv.*",),
 )
-RESTORATION = GFPGAN, RETINAFACE, ALIGNMENT, PARSENET
+RESTORATION = GFPGAN, RESTOREFORMER, REALESRGAN, RETINAFACE, ALIGNMENT, PARSENET

@@ -4,6 +4,7 @@ import argparse
 
 from rich.console import Console
 from rich.table import Table
+from sadtalker_runtime.enhancers import ENHANCERS
 
 from ..console import add_repository_argument
 from ..errors import UsageError
@@ -11,7 +12,8 @@ from ..onnx.flops import count
 from ..restoration_specs import SERVED_SPECS
 from ..specs import FRAMES, SPECS
 
-PER_FRAME = ("motion", "face_renderer", "face_enhancer")  # networks whose item is a chunk of FRAMES frames
+PER_FRAME = ("motion", "face_renderer", *(enhancer.model for enhancer in ENHANCERS.values()))
+"""Networks whose item is a chunk of FRAMES frames."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

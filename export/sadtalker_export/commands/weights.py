@@ -17,9 +17,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from ..checkpoint.catalogue import catalogue
+from ..checkpoint.catalogue import BY_HAND, catalogue
 from ..checkpoint.download import fetch, is_intact
 from ..errors import UsageError
+
+EXTRAS = ("enhancer", "restoreformer", "background", "detectors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with",
         dest="extras",
         action="append",
-        choices=("enhancer", "detectors"),
+        choices=EXTRAS,
         default=[],
-        help="also the face enhancer's or the face detectors' files; may be repeated",
+        help="also the files of GFPGAN, RestoreFormer, Real-ESRGAN or the face detectors; may be repeated",
     )
     parser.add_argument("--mirror", metavar="URL", help="download URL/<file name> instead of the published releases")
     parser.add_argument(
@@ -52,6 +54,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         if args.preset:
             raise UsageError("--preset goes with --synthetic: the official files have one size")
+        for purpose, url in BY_HAND.items():
+            if purpose in purposes:
+                raise UsageError(
+                    f"--with {purpose}: the SHA-256 of {url} is not known here, so that it is not downloaded; put it "
+                    f"into {args.official} yourself: the export checks the name and shape of every tensor"
+                )
         download(args.official, purposes, args.mirror)
     return 0
 
@@ -96,6 +104,7 @@ def write_synthetic_files(directory: Path, purposes: set[str], preset: str) -> N
     known = (*layout.SADTALKER.values(), layout.MAPPING_CROP, layout.MAPPING_FULL, *restoration_layout.RESTORATION)
     layouts = {file.name: file for file in known}
     names = [file.name for file in catalogue(purposes)]
+    names += [url.rpartition("/")[2] for purpose, url in BY_HAND.items() if purpose in purposes]
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(None), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(names))

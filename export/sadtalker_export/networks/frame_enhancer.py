@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .face_enhancer import FaceEnhancer
-
 FACE = 512  # side of the aligned face, as in FFHQ
 # Where the eyes, the nose and the corners of the mouth are in an aligned face, (x, y) in pixels.
 TEMPLATE = (
@@ -33,10 +31,11 @@ class FrameEnhancer(nn.Module):
     The face is sampled, restored, and laid over the enlarged frame under a mask that fades towards the edges of its
     square. Outside of the square the frame is only enlarged.
 
-    The enhancer is brought to `precision`; positions and colours are computed in that of the landmarks, float32.
+    The enhancer, any network of aligned faces [N, 3, 512, 512] in [-1, 1], is brought to `precision`; positions and
+    colours are computed in that of the landmarks, float32.
     """
 
-    def __init__(self, enhancer: FaceEnhancer, precision: torch.dtype = torch.float32) -> None:
+    def __init__(self, enhancer: nn.Module, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.enhancer, self.precision = enhancer.to(precision), precision
 

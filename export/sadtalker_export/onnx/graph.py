@@ -74,7 +74,8 @@ def metadata(path: Path) -> dict[str, str]:
     return {p.key.removeprefix(METADATA): p.value for p in model.metadata_props if p.key.startswith(METADATA)}
 
 
-def sample(spec: NetworkSpec, tensor: TensorSpec, batch: int) -> npt.NDArray[np.generic]:
-    """Return deterministic values for one input: [batch, *shape]."""
-    values = synthetic.named_input(f"{spec.name}.{tensor.name}", (batch, *tensor.shape), tensor.low, tensor.high)
+def sample(spec: NetworkSpec, tensor: TensorSpec, batch: int, number: int = 0) -> npt.NDArray[np.generic]:
+    """Return deterministic values for one input: [batch, *shape]; every number has its own."""
+    name = f"{spec.name}.{tensor.name}" + (f".{number}" if number else "")
+    values = synthetic.named_input(name, (batch, *tensor.shape), tensor.low, tensor.high)
     return values.astype(tensor.dtype)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import Progress
+from sadtalker_runtime.enhancers import ENHANCERS
 from sadtalker_runtime.manifest import (
     BF16_MODEL,
     PORTABLE,
@@ -28,7 +29,7 @@ from .dependencies import exporter_digest, weights_digest
 from .graph import export
 
 MODEL, MODEL_512 = "model.onnx", "model_512.onnx"
-ONLY_256 = {"face_enhancer"}  # networks that take rendered frames of 256 pixels only
+ONLY_256 = {enhancer.model for enhancer in ENHANCERS.values()}  # networks that take rendered frames of 256 pixels only
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 

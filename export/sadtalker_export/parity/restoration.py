@@ -1,9 +1,11 @@
-"""The arrays of GFP-GAN and of facexlib's networks, from inputs with the names and shapes of the figures."""
+"""The arrays of networks that restore or find faces, from inputs with the names and shapes of the figures."""
 
+from ..networks.background_enhancer import BackgroundEnhancer
 from ..networks.face_alignment import POINTS, FaceAlignment, peaks, usual_68
 from ..networks.face_detector import FaceDetector, decode_boxes, decode_landmarks, prior_boxes
 from ..networks.face_enhancer import FaceEnhancer
 from ..networks.face_parser import FaceParser
+from ..networks.restoreformer import RestoreFormer
 from .bench import Bench
 from .registry import Values, producer
 
@@ -16,6 +18,18 @@ FACEXLIB = 1e-4  # of a standard deviation: these arrays are not of order one
 def enhanced_face(bench: Bench) -> Values:
     face = bench.input("gfpgan", (1, 3, 512, 512), -1, 1)
     return {"gfpgan.image": bench.network("face_enhancer", FaceEnhancer)(face)[:, :, ::4, ::4]}
+
+
+@producer(r"restoreformer\.image", networks={"restoreformer"})
+def restored_face(bench: Bench) -> Values:
+    face = bench.input("restoreformer", (1, 3, 512, 512), -1, 1)
+    return {"restoreformer.image": bench.network("restoreformer", RestoreFormer)(face)[:, :, ::4, ::4]}
+
+
+@producer(r"realesrgan\.image", networks={"background_enhancer"}, tolerance=FACEXLIB, relative=True)
+def enlarged_picture(bench: Bench) -> Values:
+    picture = bench.input("realesrgan", (1, 3, 96, 128), 0, 1)
+    return {"realesrgan.image": bench.network("background_enhancer", BackgroundEnhancer)(picture)[:, :, ::2, ::2]}
 
 
 @producer(r"retinaface\..+", networks={"face_detector"}, tolerance=FACEXLIB, relative=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from sadtalker_runtime.enhancers import ENHANCERS
 
 from ..checkpoint.download import sha256
 from ..errors import UsageError
@@ -26,7 +27,7 @@ from .engine import LEVEL, ShapeRange, TensorRT
 
 TIMINGS = "timings.cache"
 COSTS = "builds.jsonl"  # time and size of every build
-ALONE = frozenset({"motion", "motion_full", "face_renderer", "face_enhancer"})
+ALONE = frozenset({"motion", "motion_full", "face_renderer", *(enhancer.model for enhancer in ENHANCERS.values())})
 """Networks that run the first chunk of a video alone: a second profile has kernels for a batch of one."""
 MODEL, MODEL_512 = "model.onnx", "model_512.onnx"  # as `sadtalker-export onnx` names them
 

@@ -5,7 +5,7 @@ import io
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Protocol
@@ -19,8 +19,10 @@ from sadtalker_runtime.animation.head_angles import NO_ANGLE, angle_curves
 from sadtalker_runtime.animation.performances import Performance, prepare
 from sadtalker_runtime.animation.photos import joined, shares
 from sadtalker_runtime.animation.portraits import Portrait, PortraitCache, pixel_aspect
+from sadtalker_runtime.animation.preview import drawn
 from sadtalker_runtime.animation.windows import (
     CHUNK,
+    RADIUS,
     chunk_angles,
     chunk_count,
     chunk_windows,
@@ -33,21 +35,15 @@ from sadtalker_runtime.animation.windows import (
 )
 from sadtalker_runtime.arrays import Array
 from sadtalker_runtime.blending.scene import Scene
+from sadtalker_runtime.enhancers import BACKGROUNDS, ENHANCERS
 from sadtalker_runtime.errors import REFUSED, CallError, InputError
 from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.media.mp4 import FragmentedMp4
 from sadtalker_runtime.media.poster import png
-from sadtalker_runtime.options import ENHANCERS, Options
+from sadtalker_runtime.options import Options
+from sadtalker_runtime.portrait.enlargement import enlarged
 from sadtalker_runtime.portrait.face import MAIN
 from sadtalker_runtime.timing import FRAME_RATE
-
-RENDERERS = {
-    (False, False): "render_frames",
-    (False, True): "render_frames_enhanced",
-    (True, False): "render_frames_full",
-    (True, True): "render_frames_full_enhanced",
-}
-"""The ensembles that render frames, by whether the whole picture is shown and whether faces are restored."""
 
 
 class Observer(Protocol):
@@ -87,7 +83,8 @@ class Animator:
         max_audio_seconds: longer recordings, videos and loops are refused.
         chunks_in_flight: how many chunks of a video may be rendered, or wait for their turn, at a time.
         chunks_at_once: how many chunks of all videos may be rendered at a time.
-        cached_portraits: how many encoded portraits are kept, 8 MiB each, and up to 17 MiB for a whole Full HD picture.
+        cached_portraits: how many encoded portraits are kept, 8 MiB each, and up to 17 MiB for a whole Full HD picture,
+            or 44 MiB for one at twice its size.
     """
 
     def __init__(
@@ -123,8 +120,7 @@ class Animator:
         """
         if options.size not in (None, self._size):
             raise InputError(f"size: expected {self._size}, which this server renders, got {options.size}")
-        if options.enhance != "none" and not self._installed(renderer(options)):
-            raise InputError(f"enhance: {options.enhance} is not installed on this server, expected none")
+        self._check_installed(options)
         if options.speech_model not in self._speech_models:
             raise InputError(f"speech_model: expected {' or '.join(self._speech_models)}, got {options.speech_model!r}")
         encoding = asyncio.create_task(self._encode(image, options))
@@ -138,6 +134,8 @@ class Animator:
                 if not performance.loops:  # key frames beyond the end of a loop are ignored
                     options.check_length(performance.frames / FRAME_RATE)
                 portrait, *others = await encoding
+                if options.preview:
+                    portrait, others = replace(portrait, scene=None, pixel_aspect=Fraction(1)), []
             finally:
                 encoding.cancel()
                 del encoding  # an error kept by the task would keep this frame, and the frame the task and the picture
@@ -156,7 +154,7 @@ class Animator:
                     picture = await asyncio.to_thread(next, iter(finished((await anext(chunks))[:1])))
                     yield Fragment(await asyncio.to_thread(png, picture, portrait.pixel_aspect), 1, 1)
                     return
-                side = self._size * ENHANCERS[options.enhance]
+                side = self._size * options.scale
                 size = portrait.scene.size if portrait.scene else (side, side)
                 async with aclosing(self._mux(chunks, performance, portrait, size)) as fragments:
                     async for fragment in fragments:
@@ -165,13 +163,30 @@ class Animator:
             if performance is not None:
                 await performance.close()
 
+    def _check_installed(self, options: Options) -> None:
+        """Raise InputError where the server lacks a network that the options name."""
+        background = BACKGROUNDS.get(options.background)
+        if background and not self._installed(background.model):
+            raise InputError(
+                f"background: {background.name} is not installed on this server, expected none "
+                f"(`sadtalker-export onnx` installs it where {background.weights} is among the weights)"
+            )
+        if options.enhance != "none" and not self._installed(options.renderer):
+            known = ["none", *(name for name, e in ENHANCERS.items() if self._installed(e.renderer(options.full)))]
+            raise InputError(
+                f"enhance: {options.enhance} is not installed on this server, expected {' or '.join(known)} "
+                f"(`sadtalker-export onnx` installs it where {ENHANCERS[options.enhance].weights} is among the weights)"
+            )
+
     async def portrait(self, image: bytes, options: Options) -> Portrait:
         """Encode a portrait as the options ask, or take it from the cache.
 
         Raises:
+            InputError: the server lacks what the options ask for.
             Exception: what `call` raises, for instance when it shows no face.
         """
-        return await self._portraits.get(image, options.crop, options.face_index, options.full)
+        self._check_installed(options)
+        return await self._portraits.get(image, options.crop, options.face_index, options.full, options.background)
 
     async def _mux(
         self,
@@ -209,14 +224,14 @@ class Animator:
         encoded = [await self.portrait(image, options)]
         for number, photo in enumerate(options.photos or (), 2):
             try:
-                encoded.append(await self._portraits.get(photo, options.crop, MAIN, options.full))
+                encoded.append(await self._portraits.get(photo, options.crop, MAIN, options.full, "none"))
             except CallError as error:
                 if error.refused:
                     raise InputError(f"photo {number}: {str(error).removeprefix(REFUSED)}") from error
                 raise
         return encoded
 
-    async def _encode_portrait(self, image: bytes, crop: str, face_index: int, full: bool) -> Portrait:
+    async def _encode_portrait(self, image: bytes, crop: str, face_index: int, full: bool, background: str) -> Portrait:
         with self._observer.stage("portrait"):
             asked = {
                 "image": np.array([[image]], np.object_),
@@ -229,7 +244,7 @@ class Animator:
             appearance, canonical_keypoints, reconstruction, geometry, alignment, landmarks, *picture = results
             coefficients = source_coefficients(reconstruction[0])
             placement = alignment[0, 2:] if full else alignment[0, :0]
-            scene = await asyncio.to_thread(Scene, picture[0][0], geometry[0, :4].tolist()) if full else None
+            scene = await self._scene(picture[0][0], geometry[0, :4].tolist(), background) if full else None
             [keypoints] = await self._call(
                 motion_model(full),
                 {
@@ -246,6 +261,15 @@ class Animator:
         }
         aspect = Fraction(1) if full else pixel_aspect(geometry[0])
         return Portrait(renderer_inputs, {"landmarks": landmarks}, coefficients, aspect, placement, scene)
+
+    async def _scene(self, picture: Array, rectangle: Sequence[int], background: str) -> Scene:
+        """Return the picture that frames are blended into, enlarged where a background is asked for."""
+        if background != "none":
+            network = BACKGROUNDS[background]
+            picture = await enlarged(picture, self._call, network)
+            rectangle = [network.scale * side for side in rectangle]
+        left, top, right, bottom = rectangle
+        return await asyncio.to_thread(Scene, picture, (left, top, right, bottom))
 
     async def _render(
         self, photos: Sequence[Portrait], performance: Performance, options: Options
@@ -303,6 +327,11 @@ class Animator:
         Returns:
             uint8 [up to 5, side, side, 3].
         """
+        if options.preview:
+            [keypoints] = await self._call(motion_model(options.full), motion, "keypoints")
+            expressions = motion["coefficient_windows"][0, :left, :64, RADIUS]
+            source = photos[0].renderer_inputs["source_keypoints"][0]
+            return await asyncio.to_thread(drawn, source, keypoints[0, :left], expressions, self._size)
         used = [0]
         if len(photos) > 1:
             [keypoints] = await self._call(motion_model(options.full), motion, "keypoints")
@@ -315,7 +344,7 @@ class Animator:
                 inputs |= photo.enhancer_inputs
             async with self._admission.place(schedule.urgency(chunk)):
                 with self._observer.stage("render"):
-                    [frames] = await self._call(renderer(options), inputs, "frames")
+                    [frames] = await self._call(options.renderer, inputs, "frames")
             renderings.append(frames[0])
         if len(renderings) > 1:
             renderings = [await asyncio.to_thread(joined, renderings, parts.only(used))]
@@ -323,11 +352,6 @@ class Animator:
         pictures: Array = renderings[0][:left]
         self._observer.frames_rendered(len(pictures))
         return pictures
-
-
-def renderer(options: Options) -> str:
-    """Return the name of the model that renders frames as the options ask."""
-    return RENDERERS[options.full, options.enhance != "none"]
 
 
 def finisher(portrait: Portrait) -> Callable[[Array], Iterable[Array]]:

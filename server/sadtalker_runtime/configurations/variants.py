@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sadtalker_runtime.configurations.pbtxt import ConfigText
+from sadtalker_runtime.enhancers import BACKGROUNDS, ENHANCERS
 
 Edit = Callable[[str, ConfigText], ConfigText | None]
 """A function that makes a model's variant from its name and its `config.pbtxt`; None where nothing changes."""
@@ -45,8 +46,9 @@ NETWORKS = {
     "motion": Network((1, 2, 3, 4, 5, 6, 7, 8), _EVERY, alone=True),
     "motion_full": Network((1, 2, 3, 4, 5, 6, 7, 8), _EVERY, alone=True),
     "face_renderer": Network((1, 2, 3, 4), _EVERY, overlap=True, alone=True),
-    "face_enhancer": Network((1, 2, 3, 4), _EVERY, overlap=True, alone=True),
 }
+NETWORKS |= {enhancer.model: Network((1, 2, 3, 4), _EVERY, overlap=True, alone=True) for enhancer in ENHANCERS.values()}
+NETWORKS |= {background.model: Network((1, 2, 3, 4), _EVERY) for background in BACKGROUNDS.values()}
 
 SIZED = ("appearance_encoder", "face_renderer")
 """Networks with an exported file of their own for pictures of 512 pixels."""

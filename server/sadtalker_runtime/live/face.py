@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from sadtalker_runtime.animation.animator import renderer
 from sadtalker_runtime.animation.calls import Call
 from sadtalker_runtime.animation.head_angles import NO_ANGLE
 from sadtalker_runtime.animation.performances import Speech, blinks, silent
@@ -89,7 +88,7 @@ class Face:
         }
         if self._options.enhance != "none":
             motion |= self.portrait.enhancer_inputs
-        [pictures] = await self._call(renderer(self._options), {**self.portrait.renderer_inputs, **motion}, "frames")
+        [pictures] = await self._call(self._options.renderer, {**self.portrait.renderer_inputs, **motion}, "frames")
         Face.render_seconds += WEIGHT * (self._clock() - begun - Face.render_seconds)
         rendered: Array = pictures[0, :frames]
         return rendered

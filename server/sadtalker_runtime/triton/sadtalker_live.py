@@ -26,7 +26,7 @@ from sadtalker_runtime.live.idle import RestCache
 from sadtalker_runtime.live.options import LiveOptions
 from sadtalker_runtime.live.session import LiveSession
 from sadtalker_runtime.option_table import FACE_OPTIONS, LIVE_OPTIONS
-from sadtalker_runtime.options import ENHANCERS, Options
+from sadtalker_runtime.options import Options
 from sadtalker_runtime.timing import FRAME_RATE
 from sadtalker_runtime.triton.calls import call
 from sadtalker_runtime.triton.inputs import SPEECH, FileLimits, read_tensors
@@ -217,7 +217,7 @@ class TritonPythonModel:
             face, live.pace == "realtime" and live.idle, sha256(inputs["image"]).digest(), asked
         )
         finished = await asyncio.to_thread(finisher, portrait)
-        side = self._size * ENHANCERS[options.enhance]
+        side = self._size * options.scale
         size = portrait.scene.size if portrait.scene else (side, side)
         looked = time.monotonic()
 
