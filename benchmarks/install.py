@@ -3,8 +3,8 @@
     python benchmarks/install.py [--seconds-only | --sizes-only]
 
 Sizes are those of the files that pip would download (`pip install --dry-run --report`, then each file's length), in an
-empty environment. Seconds are one `make demo` in a clone of the committed tree, without pip's cache; its steps are
-timed separately, because that of the packages depends on the network. Writes benchmarks/results/install.json.
+empty environment. Seconds are one `make demo` in a clone of the committed tree, without caches of pip and uv; its steps
+are timed separately, because that of the packages depends on the network. Writes benchmarks/results/install.json.
 """
 
 import argparse
@@ -24,7 +24,8 @@ from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "install.json"
-INSTALLATIONS = {"client": "", "server": "[server]"}
+INSTALLATIONS = {"client": [""], "server": ["[server]"], "make demo": ["[server]", "uv"]}
+"""Extras of this package, and other packages."""
 LARGEST = 5  # files that are named
 
 
@@ -44,9 +45,9 @@ def length(url: str) -> int:
         return int(answer.headers["Content-Length"])
 
 
-def downloads(python: Path, requirement: str, report: Path) -> dict[str, int]:
+def downloads(python: Path, requirements: list[str], report: Path) -> dict[str, int]:
     """Return the files that pip would download, by name, and their bytes."""
-    command = [python, "-m", "pip", "install", "--quiet", "--dry-run", "--report", report, requirement]
+    command = [python, "-m", "pip", "install", "--quiet", "--dry-run", "--report", report, *requirements]
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     urls = [each["download_info"]["url"] for each in json.loads(report.read_text())["install"]]
     files = [url for url in urls if url.endswith(".whl") or ".tar." in url]  # the clone itself is a folder
@@ -62,8 +63,9 @@ def sizes(tree: Path, folder: Path) -> dict[str, object]:
     )
     (wheel,) = folder.glob("sadtalker_triton-*.whl")
     result: dict[str, object] = {"wheel_bytes": wheel.stat().st_size}
-    for name, extra in INSTALLATIONS.items():
-        files = downloads(python, f"{tree}{extra}", folder / f"{name}.json")
+    for name, parts in INSTALLATIONS.items():
+        requirements = [f"{tree}{part}" if part == "" or part.startswith("[") else part for part in parts]
+        files = downloads(python, requirements, folder / f"{name}.json")
         largest = sorted(files, key=files.__getitem__, reverse=True)[:LARGEST]
         result[name] = {
             "files": len(files),
@@ -75,7 +77,7 @@ def sizes(tree: Path, folder: Path) -> dict[str, object]:
 
 def seconds(tree: Path) -> dict[str, float]:
     """Return the seconds of the first `make demo` of a clone: of its three steps, and together."""
-    environment = {**os.environ, "PIP_NO_CACHE_DIR": "1"}
+    environment = {**os.environ, "PIP_NO_CACHE_DIR": "1", "UV_NO_CACHE": "1"}
     result = {}
     for name, target in (("packages", ".venv/.runnable"), ("networks", "repository"), ("video", "demo")):
         begin = time.perf_counter()
