@@ -54,8 +54,9 @@ def _all_stubs() -> Iterator[tuple[Stub, int, list[str]]]:
         except OSError:
             continue
         if Path(command[0]).name == _STUB and len(command) > 1:
-            model = Path(command[1]).parents[1].name  # the file is <model>/<version>/<file>
-            yield Stub(pid, stat.start_ticks, model), stat.parent, command[1:]
+            folders = Path(command[1]).parents  # the file is <model>/<version>/<file>
+            if len(folders) > 1:  # the arguments of one that is just ending may be blank
+                yield Stub(pid, stat.start_ticks, folders[1].name), stat.parent, command[1:]
 
 
 def is_alive(stub: Stub) -> bool:

@@ -133,3 +133,27 @@ def test_interleaved_sessions_on_one_stream_are_kept_apart(stub, portrait_path, 
         if final == 2:
             done.set()
     assert len(frames) == 44
+
+
+def test_frames_may_be_acknowledged_after_the_end(stub, portrait_path, speech):
+    one, ended, done = wire.new_session(), threading.Event(), threading.Event()
+
+    def sent():
+        yield start(one, portrait_path)
+        yield from wire.speech_requests(one, speech[:RATE], RATE)
+        yield wire.control_request(one, "end")
+        assert ended.wait(120)
+        yield wire.received_request(one, 5)  # as a client does that has not yet seen the end
+        yield wire.control_request(one, "flush")
+        done.wait(20)
+
+    for response in (call := stub.ModelStreamInfer(sent())):
+        answer = response.infer_response
+        if answer.id == "start" and answer.parameters["triton_final_response"].bool_param:
+            ended.set()
+        if response.error_message:
+            break
+    done.set()
+    call.cancel()
+    assert "expected one that goes on, got one that has ended" in response.error_message
+    assert answer.id == "flush"

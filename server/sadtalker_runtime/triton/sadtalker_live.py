@@ -153,8 +153,8 @@ class TritonPythonModel:
     def _say(self, number: int | str, inputs: dict[str, Any], ends: bool) -> None:
         begun = self._sessions.get(number)
         if begun is None:
-            if ends and not inputs.keys() & SPEECH:
-                return  # it has ended already
+            if not inputs.keys() & SPEECH and (ends or "control" not in inputs):
+                return  # it has ended already; what was `received` may be on its way meanwhile
             raise InputError(f"sequence {number}: expected one that goes on, got one that has ended")
         session = begun.session
         speech = [name for name in SPEECH if name in inputs]
