@@ -187,6 +187,14 @@ def test_the_log_on_standard_error_is_passed_on_as_it_comes(models: Path) -> Non
         assert re.search(r"successfully loaded 'product'", process.communicate(timeout=60)[1])
 
 
+def test_a_process_that_names_no_model_is_no_stub() -> None:
+    arguments = ["triton_python_backend_stub", "-c", "print(flush=True); import time; time.sleep(60)"]
+    with subprocess.Popen(arguments, executable=sys.executable, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert find_stubs(os.getpid()) == []
+        process.kill()
+
+
 def test_stubs_are_children_of_tritonserver_and_zombies_are_dead(tmp_path: Path) -> None:
     script = tmp_path / "face" / "1" / "model.py"
     script.parent.mkdir(parents=True)
