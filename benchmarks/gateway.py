@@ -148,7 +148,9 @@ def main() -> int:
             repository = with_enhancer(args.repository, manifest, Path(folder))
             results["enhancer"] = "official size, synthetic weights"
         tell("starting the server, the gateway and the browser")
-        with Server(repository) as server, gateway(server.grpc_url) as url, browser(url) as driver:
+        running = Server(repository, model_config_name="auto")
+        with running as server, gateway(server.grpc_url) as url, browser(url) as driver:
+            results["variant"] = server.model_config_name or "fp32"
             page = Page(driver, url)
             tell("choosing the portrait")
             page.choose(args.portrait.resolve())

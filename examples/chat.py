@@ -37,7 +37,9 @@ def main() -> int:
             def loading(loaded: int, total: int) -> None:
                 spinner.update(f"starting the server: {loaded} of {total} models ready")
 
-            server = stack.enter_context(Server(ROOT / "model_repository", on_progress=loading))
+            server = stack.enter_context(
+                Server(ROOT / "model_repository", model_config_name="auto", on_progress=loading)
+            )
         opener = threading.Timer(SECONDS_BEFORE_OPENING, webbrowser.open, [f"http://127.0.0.1:{known.port}"])
         opener.daemon = True
         opener.start()
