@@ -12,7 +12,6 @@ from sadtalker_client import (
     LiveSession,
     SadTalkerClient,
     SadTalkerError,
-    ServerUnavailableError,
 )
 
 RATE = 24_000
@@ -61,6 +60,5 @@ class LiveSessions:
 
 
 def _ending(kind: str, error: SadTalkerError) -> str:
-    if kind == "live hostile portrait" and isinstance(error, InvalidInputError | AnimationCancelledError):
-        return "refused"
-    return "refused" if isinstance(error, ServerUnavailableError) else "failed"
+    refused = kind == "live hostile portrait" and isinstance(error, InvalidInputError | AnimationCancelledError)
+    return "refused" if refused else "failed"

@@ -15,10 +15,9 @@ from recordings import recording, tone
 from sadtalker_runtime import options
 from sadtalker_runtime.animation import animator as animation
 from sadtalker_runtime.animation import coefficient_stream as coefficients
-from sadtalker_runtime.animation import windows
+from sadtalker_runtime.animation import enlargement, windows
 from sadtalker_runtime.enhancers import BACKGROUNDS
 from sadtalker_runtime.errors import REFUSED, CallError, InputError
-from sadtalker_runtime.portrait import enlargement
 
 
 @pytest.mark.parametrize("frames", [1, 5, 6, 13, 35, 61])

@@ -15,6 +15,7 @@ import numpy as np
 from sadtalker_runtime.animation.admission import Admission, Schedule
 from sadtalker_runtime.animation.calls import Call
 from sadtalker_runtime.animation.coefficient_stream import CoefficientStream
+from sadtalker_runtime.animation.enlargement import enlarged
 from sadtalker_runtime.animation.head_angles import NO_ANGLE, angle_curves
 from sadtalker_runtime.animation.performances import Performance, prepare
 from sadtalker_runtime.animation.photos import joined, shares
@@ -41,7 +42,6 @@ from sadtalker_runtime.media.decoders import Decoders
 from sadtalker_runtime.media.mp4 import FragmentedMp4
 from sadtalker_runtime.media.poster import png
 from sadtalker_runtime.options import Options
-from sadtalker_runtime.portrait.enlargement import enlarged
 from sadtalker_runtime.portrait.face import MAIN
 from sadtalker_runtime.timing import FRAME_RATE
 
